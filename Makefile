@@ -1,0 +1,73 @@
+# The commands of a checkout. `make run` and `make test` set up what they need by themselves.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3 python3.13 python3.12 python3.11
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench clean
+
+help:
+	@echo "make run      install into $(VENV) and run specs/first.ev3"
+	@echo "make test     install into $(VENV) and run the whole suite"
+	@echo "make lint     ruff and mypy alone"
+	@echo "make format   put every file into the layout that lint expects"
+	@echo "make bench    compare speeds; options as in: make bench ARGS=--help"
+	@echo "make clean    remove $(VENV) and all that was built or cached"
+	@echo "Another Python: make run PYTHON=/path/to/python3.12"
+
+run: $(VENV)/.installed
+	@$(BIN)/ev3lang run specs/first.ev3
+
+test: lint
+	@echo "== pytest"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not wheel"
+	@echo "== ev3lang check specs"
+	@$(BIN)/ev3lang check specs
+	@echo "== the wheel, outside the checkout"
+	@$(BIN)/python -m pytest -q -m wheel tests/test_packaging.py
+	@echo "== all passed"
+
+lint: $(VENV)/.installed-dev
+	@echo "== ruff check"
+	@$(BIN)/ruff check .
+	@echo "== ruff format --check"
+	@$(BIN)/ruff format --check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find ev3lang tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv puts there: a set-up that was cut short is done again.
+$(BIN)/pip:
+	@python="$(PYTHON)"; \
+	for name in $${python:-$(PYTHONS)}; do \
+		if "$$name" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
+			echo "making $(VENV) with $$("$$name" --version)"; \
+			exec "$$name" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "ev3lang needs Python 3.11 or newer, and none of these is: $${python:-$(PYTHONS)}." >&2; \
+	echo "Install one, or name it: make run PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	@echo "installing ev3lang into $(VENV) (once; a minute or two)"
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	@echo "installing ev3lang and what its tests need into $(VENV) (once; a minute or two)"
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@ $(VENV)/.installed

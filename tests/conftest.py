@@ -1,0 +1,40 @@
+"""What every test needs: the checkout's folder, one device, and a cache that is nobody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Before anyone imports jax; a suite for another device names it in the environment.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# The same examples every time, and no deadline: the cores are shared with other tests.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds `ev3lang/`, `specs/` and `grammars/`."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for this session alone, so that nothing depends on an earlier one."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield cache
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-cases",
+        action="store_true",
+        help="write what the checker says into tests/check/*.md; review the diff",
+    )
