@@ -1,0 +1,790 @@
+"""Expressions: what each is, where its gradient goes, and whose value it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import assert_never
+
+import attrs
+
+from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
+from ev3lang.catalog.signature import SAME, Dimension, Function, Level, Option, Type, Value
+from ev3lang.catalog.units import UNITS
+from ev3lang.check import declarations, errors, models, operators, typed
+from ev3lang.check.arguments import (
+    Bound,
+    bind,
+    bounds_of,
+    fits_number,
+    is_within,
+    known_number,
+    literal,
+)
+from ev3lang.check.checking import Checking
+from ev3lang.check.expand import expand, walk
+from ev3lang.check.folding import fold_range
+from ev3lang.source import Span
+from ev3lang.syntax import tree
+
+
+@attrs.frozen
+class Scope:
+    """Where an expression stands.
+
+    parameters   of the loss whose body it is, by name
+    is_measured  whether objectives and metrics stand for their value over a whole set, as in
+                 `stop when` and `guard`, rather than for what they average
+    """
+
+    parameters: Mapping[str, typed.Facts] = MappingProxyType({})
+    is_measured: bool = False
+
+
+TOP = Scope()
+
+
+def infer(checking: Checking, expression: tree.Expression, scope: Scope = TOP) -> typed.Expr | None:
+    """The typed expression; None where it is at fault, which was reported."""
+    match expression:
+        case tree.Number():
+            return _number(checking, expression)
+        case tree.Name():
+            return _name(checking, expression, scope)
+        case tree.Member():
+            return _field(checking, expression)
+        case tree.Unary():
+            return _unary(checking, expression, scope)
+        case tree.Binary():
+            return _binary(checking, expression, scope)
+        case tree.Call():
+            return _call(checking, expression, scope)
+        case tree.String() | tree.ListOf() | tree.Range() | tree.Pipe() | tree.DecayOnly():
+            words = {
+                tree.String: "a text",
+                tree.ListOf: "a list",
+                tree.Range: "a range",
+                tree.Pipe: "a pipe",
+                tree.DecayOnly: "a link of an optimizer",
+            }
+            checking.report(errors.wrong_type(expression.span, "a value", words[type(expression)]))
+            return None
+        case _:
+            assert_never(expression)
+
+
+def constant(
+    checking: Checking, expression: tree.Expression, what: str, scope: Scope = TOP
+) -> typed.Expr | None:
+    """An expression that is a number, known now or once a loss has its arguments."""
+    expr = infer(checking, expression, scope)
+    if expr is not None and expr.facts.level != "constant":
+        checking.report(
+            errors.wrong_level(
+                expression.span, f"{what} has to be a constant, and this changes with the data"
+            )
+        )
+        return None
+    return expr
+
+
+def option_values(
+    checking: Checking, bound: Bound, options: tuple[Option, ...], scope: Scope = TOP
+) -> tuple[tuple[str, Value | typed.Expr | None], ...] | None:
+    """Every option's value by name, defaults filled in; None where one is at fault.
+
+    Handles all kinds but `layers` and calls of schedules, which have rooms of their own.
+    """
+    missing = bound.missing([option.name for option in options if option.is_required])
+    if missing:
+        checking.report(errors.missing_argument(bound.function, missing, bound.span))
+    values: list[tuple[str, Value | typed.Expr | None]] = []
+    is_whole = not missing
+    for option in options:
+        expression = bound.given.get(option.name)
+        if expression is None:
+            values.append((option.name, option.default))
+            continue
+        value = option_value(checking, bound.function, option, expression, scope)
+        is_whole = is_whole and value is not None
+        values.append((option.name, value))
+    return tuple(values) if is_whole else None
+
+
+def option_value(
+    checking: Checking, function: str, option: Option, expression: tree.Expression, scope: Scope
+) -> Value | typed.Expr | None:
+    """One option's value; None, reported, where it doesn't fit."""
+    what = f"`{option.name}` of `{function}`"
+    if option.kind == "ints":
+        return _whole_numbers(checking, option, expression, what, scope)
+    if option.kind not in ("real", "int", "ratio", "schedule"):
+        value = literal(checking, option, expression)
+        if isinstance(value, int | float) and not is_within(option, value):
+            checking.report(errors.out_of_range(expression.span, what, bounds_of(option), value))
+            return None
+        return value
+    expr = constant(checking, expression, what, scope)
+    if expr is None:
+        return None
+    if not fits_number(option.kind, expr.facts.type):
+        expected = {"int": "a whole number", "ratio": "a fraction"}.get(option.kind, "a number")
+        checking.report(
+            errors.wrong_type(expression.span, f"{expected} for {what}", str(expr.facts.type))
+        )
+        return None
+    number = known_number(checking, expr)
+    if number is None:
+        return expr
+    if not is_within(option, number):
+        checking.report(
+            errors.out_of_range(expression.span, what, bounds_of(option), expression.span.text)
+        )
+        return None
+    return number
+
+
+def check_instance(checking: Checking, call: typed.Reference) -> None:
+    """Report what a loss's arguments make wrong inside it: options out of range, 1 / 0."""
+    for part in walk(expand(call, checking.values, {})):
+        if not isinstance(part, typed.Apply):
+            continue
+        if part.function in ("/", "mod"):
+            divisor = part.inputs[1]
+            if isinstance(divisor, typed.Constant) and divisor.value == 0:
+                checking.report(errors.division_by_zero(call.span, divisor.span))
+        entry = FUNCTIONS.get(part.function)
+        for option in entry.options if entry else ():
+            value = dict(part.options)[option.name]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if not is_within(option, value):
+                what = f"`{option.name}` of `{part.function}`"
+                checking.report(
+                    errors.out_of_range(call.span, what, bounds_of(option), f"{value:g}")
+                )
+
+
+# ---------------------------------------------------------------- atoms
+
+
+def _number(checking: Checking, number: tree.Number) -> typed.Expr | None:
+    if number.unit is None:
+        kind = "int" if isinstance(number.value, int) else "real"
+        value: int | float = number.value
+    elif number.unit not in UNITS:
+        checking.report(errors.unknown_unit(number, UNITS))
+        return None
+    elif UNITS[number.unit].measures in ("ratio", "difference"):
+        kind = "ratio" if number.unit == "%" else "pp"
+        value = UNITS[number.unit].in_base(number.value)
+    else:
+        checking.report(
+            errors.wrong_unit(number.span, f"`{number.span.text}`", "a number or a fraction")
+        )
+        return None
+    return typed.Constant(
+        value, typed.Facts(Type(kind), "constant", range=(value, value)), span=number.span
+    )
+
+
+def _name(checking: Checking, name: tree.Name, scope: Scope) -> typed.Expr | None:
+    if name.text in scope.parameters:
+        return typed.Parameter(name.text, scope.parameters[name.text], span=name.span)
+    declaration = checking.names.declared.get(name.text)
+    if declaration is not None and name.text in checking.names.fields:
+        return None  # one name for two things, which was reported where it is declared
+    match declaration:
+        case None:
+            pass
+        case tree.Param():
+            value = declarations.param(checking, declaration)
+            return None if value is None else attrs.evolve(value, span=name.span)
+        case tree.Loss():
+            return _loss_call(checking, declaration, Bound(name.text, name.span, {}), scope)
+        case tree.Let() | tree.Objective() | tree.Metric():
+            return _reference(checking, declaration, name, scope)
+        case tree.Model() | tree.Group() | tree.Archive() | tree.Extern():
+            checking.used.add(name.text)
+            hint = f"apply it, as in `{name.text}(…)`"
+            checking.report(errors.no_value(name.span, f"the network `{name.text}`", hint))
+            return None
+        case tree.Data() | tree.Optimizer():
+            checking.used.add(name.text)
+            what = "data block" if isinstance(declaration, tree.Data) else "optimizer"
+            hint = "name one of its fields" if what == "data block" else "it stands after `with`"
+            checking.report(errors.no_value(name.span, f"the {what} `{name.text}`", hint))
+            return None
+        case _:
+            assert_never(declaration)
+    if name.text in checking.names.fields:
+        return _field(checking, name)
+    if name.text in FUNCTIONS:
+        hint = f"call it, as in `{name.text}(…)`"
+        checking.report(errors.no_value(name.span, f"the function `{name.text}`", hint))
+        return None
+    if name.text in COMING:
+        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
+        return None
+    if checking.names.has_unknown_fields:
+        return None
+    known = (*scope.parameters, *checking.names.declared, *checking.names.fields, *FUNCTIONS)
+    checking.report(errors.unknown_name(name, known))
+    return None
+
+
+def _reference(
+    checking: Checking,
+    declaration: tree.Let | tree.Objective | tree.Metric,
+    use: tree.Name,
+    scope: Scope,
+) -> typed.Expr | None:
+    value = declarations.value(checking, declaration, use)
+    if value is None:
+        return None
+    facts = value.facts
+    if scope.is_measured and not isinstance(declaration, tree.Let):
+        facts = measured(declarations.with_declared_range(checking, declaration, facts))
+    return typed.Reference(declaration.name.text, (), facts, span=use.span)
+
+
+def measured(facts: typed.Facts) -> typed.Facts:
+    """What is known of the mean over a set of a value that is known for each example."""
+    is_fraction = facts.type.kind in ("bool", "ratio") or facts.range == (0.0, 1.0)
+    level: Level = "set" if facts.level == "example" else facts.level
+    return attrs.evolve(
+        facts,
+        type=Type("ratio") if is_fraction else facts.type,
+        level=level,
+        gradient=frozenset(),
+        range=(0.0, 1.0) if facts.type.kind == "bool" else facts.range,
+    )
+
+
+def _field(checking: Checking, name: tree.Name | tree.Member) -> typed.Expr | None:
+    symbol = checking.field(name)
+    if symbol is None:
+        return None
+    info = declarations.field(checking, symbol, name)
+    if info is None:
+        return None
+    bounds = (0.0, 1.0) if info.type.kind == "bool" else None
+    facts = typed.Facts(info.type, "example", data=symbol.data, range=bounds)
+    return typed.Field(symbol.name, facts, span=name.span)
+
+
+# ---------------------------------------------------------------- operators
+
+
+def _unary(checking: Checking, expression: tree.Unary, scope: Scope) -> typed.Expr | None:
+    operand = infer(checking, expression.operand, scope)
+    if operand is None:
+        return None
+    kind = operand.facts.type
+    if expression.operator == "not":
+        if kind.kind != "bool":
+            checking.report(errors.wrong_type(expression.operand.span, "true or false", str(kind)))
+            return None
+        facts = attrs.evolve(operand.facts, gradient=frozenset())
+        return typed.Apply("not", (operand,), (), facts, span=expression.span)
+    number = operators.scalar(kind)
+    if number is None and not (kind.is_tensor or kind.is_scores):
+        checking.report(errors.wrong_type(expression.operand.span, "a number", str(kind)))
+        return None
+    # The negative of scores orders the classes the other way round: it is no score any more.
+    result = number if number is not None else Type("f32", kind.dimensions)
+    if result.kind == "bool":
+        result = operators.INT
+    facts = attrs.evolve(
+        operand.facts, type=result, range=fold_range("negate", (operand.facts.range,))
+    )
+    return _folded(checking, typed.Apply("negate", (operand,), (), facts, span=expression.span))
+
+
+def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.Expr | None:
+    left = infer(checking, expression.left, scope)
+    right = infer(checking, expression.right, scope)
+    if left is None or right is None:
+        return None
+    operator = expression.operator
+    a, b = left.facts.type, right.facts.type
+    type_ = _binary_type(checking, expression, a, b)
+    if type_ is None:
+        return None
+    level = operators.join_levels(left.facts.level, right.facts.level)
+    if level is None:
+        checking.report(
+            errors.wrong_level(
+                expression.span,
+                "this joins a value of one example with a value of a whole set",
+                "average the one or take the other apart: they can't be added",
+            )
+        )
+        return None
+    data = _one_data_block(checking, expression.span, (left, right))
+    is_smooth = OPERATORS[operator].is_differentiable
+    facts = typed.Facts(
+        type=type_,
+        level=level,
+        gradient=left.facts.gradient | right.facts.gradient if is_smooth else frozenset(),
+        data=data,
+        range=(
+            (0.0, 1.0)
+            if type_.kind == "bool"
+            else fold_range(operator, (left.facts.range, right.facts.range))
+        ),
+    )
+    return _folded(checking, typed.Apply(operator, (left, right), (), facts, span=expression.span))
+
+
+def _binary_type(
+    checking: Checking, expression: tree.Binary, left: Type, right: Type
+) -> Type | None:
+    operator, spans = expression.operator, (expression.left.span, expression.right.span)
+
+    def fault() -> None:
+        checking.report(
+            errors.wrong_operands(operator, expression.span, spans[0], left, spans[1], right)
+        )
+
+    if operator in operators.LOGIC:
+        if left.kind == right.kind == "bool":
+            return operators.BOOL
+        fault()
+        return None
+    if operator == "in":
+        if left.kind != "class" or right.kind != "classes":
+            fault()
+            return None
+        if left.dimensions == right.dimensions:
+            return operators.BOOL
+    elif operators.units_clash(operator, left, right):
+        fraction = spans[0] if right.kind == "pp" else spans[1]
+        other = left if right.kind == "pp" else right
+        difference = spans[1] if right.kind == "pp" else spans[0]
+        checking.report(
+            errors.fraction_and_difference(expression.span, fraction, other, difference)
+        )
+        return None
+    elif operator in operators.ARITHMETIC:
+        result = operators.arithmetic(operator, left, right)
+        if result is not None:
+            return result
+        if not operators.dimensions_clash(left, right):
+            fault()
+            return None
+    elif not operators.dimensions_clash(left, right):
+        if operators.comparison(operator, left, right):
+            return operators.BOOL
+        fault()
+        return None
+    what = "this compares" if operators.scalar(left) is not None else f"`{operator}` joins"
+    checking.report(errors.shape_mismatch(expression.span, what, spans[0], left, spans[1], right))
+    return None
+
+
+def _folded(checking: Checking, applied: typed.Apply) -> typed.Expr | None:
+    """A constant where all that goes in is known by now."""
+    if applied.facts.level != "constant" or known_number(checking, applied) is None:
+        divides = applied.function in ("/", "mod")
+        if divides and known_number(checking, applied.inputs[1]) == 0:
+            checking.report(errors.division_by_zero(applied.span, applied.inputs[1].span))
+            return None
+        return applied
+    return expand(applied, checking.values, {})
+
+
+def _one_data_block(checking: Checking, span: Span, parts: tuple[typed.Expr, ...]) -> str | None:
+    blocks = [part.facts.data for part in parts if part.facts.data is not None]
+    other = next((block for block in blocks if block != blocks[0]), None)
+    if other is not None:
+        checking.report(errors.two_data_blocks(span, blocks[0], other))
+    return blocks[0] if blocks else None
+
+
+# ---------------------------------------------------------------- calls
+
+
+def _call(checking: Checking, call: tree.Call, scope: Scope) -> typed.Expr | None:
+    name = call.function
+    declaration = checking.names.declared.get(name.text)
+    match declaration:
+        case tree.Model():
+            return _forward(checking, declaration, call, scope)
+        case tree.Loss():
+            places = [parameter.name.text for parameter in declaration.parameters]
+            bound = bind(checking, call, places)
+            return None if bound is None else _loss_call(checking, declaration, bound, scope)
+        case tree.Archive() | tree.Extern():
+            return _not_built_call(checking, declaration, call, scope)
+        case None:
+            pass
+        case _:
+            checking.used.add(name.text)
+            what = type(declaration).__name__.lower()
+            checking.report(
+                errors.no_value(name.span, f"the {what} `{name.text}` with arguments", "")
+            )
+            return None
+    if name.text in FUNCTIONS:
+        return _function(checking, FUNCTIONS[name.text], call, scope)
+    if name.text in COMING:
+        for argument in call.arguments:
+            note_names(checking, argument.value)
+        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
+        return None
+    if name.text in LAYERS or name.text in OPTIMIZERS or name.text in SOURCES:
+        what = "layer" if name.text in LAYERS else "optimizer"
+        what = "source of data" if name.text in SOURCES else what
+        checking.report(errors.wrong_type(call.span, "a value", f"a {what}"))
+        return None
+    callable_ = [
+        each.name.text
+        for each in checking.names.declared.values()
+        if isinstance(each, (tree.Model, tree.Loss, tree.Archive, tree.Extern))
+    ]
+    if name.text in checking.names.fields:
+        checking.report(errors.wrong_type(name.span, "a function", f"the field `{name.text}`"))
+        return None
+    checking.report(errors.unknown_name(name, (*callable_, *FUNCTIONS), "function"))
+    return None
+
+
+def note_names(checking: Checking, expression: tree.Expression) -> None:
+    """Count the names in an expression that can't be typed yet as used."""
+    for node in tree.walk(expression):
+        if isinstance(node, tree.Name):
+            checking.used.add(node.text)
+
+
+def _not_built_call(
+    checking: Checking, declaration: tree.Archive | tree.Extern, call: tree.Call, scope: Scope
+) -> typed.Expr | None:
+    """Type the arguments of what can't be computed yet; its own value stays unknown."""
+    checking.used.add(declaration.name.text)
+    for argument in call.arguments:
+        infer(checking, argument.value, scope)
+    return None
+
+
+def _forward(
+    checking: Checking, declaration: tree.Model, call: tree.Call, scope: Scope
+) -> typed.Expr | None:
+    model = models.model(checking, declaration)
+    checking.used.add(declaration.name.text)
+    if model is None:
+        for argument in call.arguments:
+            note_names(checking, argument.value)
+        return None
+    given = [argument.value for argument in call.arguments]
+    if len(given) == 1 and isinstance(given[0], tree.ListOf):
+        given = list(given[0].items)
+    named = next((each.name for each in call.arguments if each.name is not None), None)
+    if named is not None:
+        checking.report(errors.unknown_argument(model.name, named, ()))
+        return None
+    inputs = [infer(checking, each, scope) for each in given]
+    if len(given) != len(model.inputs):
+        expected = "1 input" if len(model.inputs) == 1 else f"{len(model.inputs)} inputs"
+        checking.report(
+            errors.wrong_type(call.span, f"{expected} for `{model.name}`", str(len(given)))
+        )
+        return None
+    known = [each for each in inputs if each is not None]
+    if len(known) < len(inputs):
+        return None
+    for each, wanted in zip(known, model.inputs, strict=True):
+        if not models.is_input(each.facts.type, wanted):
+            checking.report(
+                errors.wrong_type(each.span, f"{wanted} for `{model.name}`", str(each.facts.type))
+            )
+            return None
+        if each.facts.level not in ("example", "constant"):
+            checking.report(
+                errors.wrong_level(each.span, f"`{model.name}` takes one example at a time")
+            )
+            return None
+    gradient = frozenset().union(*(each.facts.gradient for each in known))
+    facts = typed.Facts(
+        model.output,
+        "example",
+        gradient=gradient if model.is_frozen else gradient | {model.name},
+        data=_one_data_block(checking, call.span, tuple(known)),
+    )
+    return typed.Forward(model.name, tuple(known), facts, span=call.span)
+
+
+def _loss_call(
+    checking: Checking, declaration: tree.Loss, bound: Bound, scope: Scope
+) -> typed.Expr | None:
+    use = tree.Name(declaration.name.text, span=bound.span)
+    loss = declarations.loss(checking, declaration, use)
+    checking.used.add(declaration.name.text)
+    if loss is None:
+        for given in bound.given.values():
+            note_names(checking, given)
+        return None
+    arguments: list[tuple[str, typed.Expr]] = []
+    missing: list[str] = []
+    is_whole = True
+    for parameter in loss.parameters:
+        expression = bound.given.get(parameter.name)
+        if expression is None:
+            if parameter.default is None:
+                missing.append(parameter.name)
+            else:
+                arguments.append((parameter.name, parameter.default))
+            continue
+        what = f"`{parameter.name}` of `{loss.name}`"
+        value = constant(checking, expression, what, scope)
+        if value is None:
+            is_whole = False
+        elif not fits_number(parameter.type.kind, value.facts.type):
+            checking.report(
+                errors.wrong_type(
+                    expression.span, f"{parameter.type} for {what}", str(value.facts.type)
+                )
+            )
+            is_whole = False
+        else:
+            arguments.append((parameter.name, value))
+    if missing:
+        checking.report(errors.missing_argument(loss.name, missing, bound.span))
+    if missing or not is_whole:
+        return None
+    reference = typed.Reference(loss.name, tuple(arguments), loss.value.facts, span=bound.span)
+    check_instance(checking, reference)
+    return reference
+
+
+def _function(
+    checking: Checking, entry: Function, call: tree.Call, scope: Scope
+) -> typed.Expr | None:
+    places = [each.name for each in entry.inputs] + [each.name for each in entry.options]
+    bound = bind(checking, call, places)
+    if bound is None:
+        return None
+    missing = bound.missing([each.name for each in entry.inputs])
+    if missing:
+        checking.report(errors.missing_argument(entry.name, missing, call.span))
+    if entry.family == "model":
+        return _of_model(checking, entry, bound)
+    inputs = [
+        infer(checking, bound.given[each.name], scope)
+        for each in entry.inputs
+        if each.name in bound.given
+    ]
+    options = option_values(checking, bound, entry.options, scope)
+    known = tuple(each for each in inputs if each is not None)
+    if missing or options is None or len(known) < len(inputs):
+        return None
+    variables = _unify_inputs(checking, entry, known)
+    if variables is None:
+        return None
+    if entry.level == "set":
+        too_high = next((each for each in known if each.facts.level != "example"), None)
+        if too_high is not None:
+            what = f"`{entry.name}` is taken over the examples of a set, and this is no example's"
+            checking.report(errors.wrong_level(too_high.span, what))
+            return None
+    level: Level = "constant"
+    for each in known:
+        joined = operators.join_levels(level, each.facts.level)
+        if joined is None:
+            what = f"`{entry.name}` joins a value of one example with a value of a whole set"
+            checking.report(errors.wrong_level(call.span, what))
+            return None
+        level = joined
+    gradient = frozenset().union(*(each.facts.gradient for each in known))
+    facts = typed.Facts(
+        type=_output_type(entry, known, variables),
+        level="set" if entry.level == "set" else level,
+        gradient=gradient if entry.is_differentiable else frozenset(),
+        data=_one_data_block(checking, call.span, known),
+        range=_function_range(entry, dict(options)),
+    )
+    return _folded(checking, typed.Apply(entry.name, known, options, facts, span=call.span))
+
+
+def _of_model(checking: Checking, entry: Function, bound: Bound) -> typed.Expr | None:
+    argument = bound.given.get(entry.inputs[0].name)
+    if argument is None:
+        return None
+    names = checking.names.declared
+    is_model = isinstance(argument, tree.Name) and isinstance(
+        names.get(argument.text), (tree.Model, tree.Group)
+    )
+    if not is_model or not isinstance(argument, tree.Name):
+        checking.report(
+            errors.wrong_type(argument.span, f"a model for `{entry.name}`", argument.span.text)
+        )
+        return None
+    members = declarations.members(checking, argument)
+    total: typed.Expr | None = None
+    for member in members:
+        declaration = names[member]
+        assert isinstance(declaration, tree.Model), "a group's members are models"
+        model = models.model(checking, declaration)
+        if model is None:
+            return None
+        smooth = entry.is_differentiable and not model.is_frozen
+        facts = typed.Facts(
+            entry.output,
+            "model",
+            gradient=frozenset({member}) if smooth else frozenset(),
+            range=entry.range,
+        )
+        weights = typed.Weights(member, attrs.evolve(facts, type=Type("real")), span=argument.span)
+        one = typed.Apply(entry.name, (weights,), (), facts, span=bound.span)
+        if total is None:
+            total = one
+        else:
+            joined = attrs.evolve(facts, gradient=facts.gradient | total.facts.gradient)
+            total = typed.Apply("+", (total, one), (), joined, span=bound.span)
+    return total
+
+
+# ---------------------------------------------------------------- unification
+
+
+def _unify_inputs(
+    checking: Checking, entry: Function, inputs: tuple[typed.Expr, ...]
+) -> dict[str, Dimension | tuple[Dimension, ...]] | None:
+    """What the signature's variables stand for; None, reported, where an input doesn't fit."""
+    variables: dict[str, Dimension | tuple[Dimension, ...]] = {}
+    bound_by: dict[str, typed.Expr] = {}
+    for place, given in zip(entry.inputs, inputs, strict=True):
+        actual = given.facts.type
+        fitting = [wanted for wanted in place.types if _is_kind(wanted, actual)]
+        if not fitting:
+            _report_kind(checking, entry, place.name, place.types, given)
+            return None
+        solved = next(
+            (new for wanted in fitting if (new := _unify(wanted, actual, variables)) is not None),
+            None,
+        )
+        if solved is None:
+            clash = next(
+                (bound_by[name] for name in _variables(fitting[0]) if name in bound_by), None
+            )
+            if clash is None:
+                wanted = " or ".join(str(each) for each in fitting)
+                checking.report(errors.wrong_type(given.span, wanted, str(actual)))
+            else:
+                checking.report(
+                    errors.shape_mismatch(
+                        given.span,
+                        f"`{entry.name}` joins",
+                        clash.span,
+                        clash.facts.type,
+                        given.span,
+                        actual,
+                    )
+                )
+            return None
+        for name in solved.keys() - variables.keys():
+            bound_by[name] = given
+        variables = solved
+    return variables
+
+
+def _is_kind(wanted: Type, actual: Type) -> bool:
+    if wanted.is_scores or wanted.kind in ("class", "multi", "classes", "text", "tokens"):
+        return wanted.kind == actual.kind
+    number = operators.scalar(actual)
+    if wanted.is_tensor:
+        return actual.is_tensor or actual.is_scores
+    if wanted.kind == "int":
+        return number == operators.INT
+    if wanted.kind == "bool":
+        return actual.kind == "bool"
+    return number is not None and actual.kind != "class"
+
+
+def _unify(
+    wanted: Type, actual: Type, variables: dict[str, Dimension | tuple[Dimension, ...]]
+) -> dict[str, Dimension | tuple[Dimension, ...]] | None:
+    solved = dict(variables)
+    if not wanted.dimensions:
+        is_alike = not actual.dimensions or actual.kind == "class"
+        return solved if is_alike else None
+    if wanted.dimensions == ("...",):
+        same = solved.setdefault("...", actual.dimensions)
+        return solved if same == actual.dimensions else None
+    if len(wanted.dimensions) != len(actual.dimensions):
+        return None
+    for name, size in zip(wanted.dimensions, actual.dimensions, strict=True):
+        if isinstance(name, int):
+            if name != size:
+                return None
+        elif solved.setdefault(name, size) != size:
+            return None
+    return solved
+
+
+def _variables(wanted: Type) -> tuple[str, ...]:
+    return tuple(name for name in wanted.dimensions if isinstance(name, str))
+
+
+def _report_kind(
+    checking: Checking, entry: Function, place: str, wanted: tuple[Type, ...], given: typed.Expr
+) -> None:
+    actual = given.facts.type
+    expected = [each for each in wanted if each.is_scores]
+    if expected and actual.is_scores:
+        checking.report(errors.wrong_scores(given.span, entry.name, expected[0].kind, actual))
+        return
+    words = " or ".join(dict.fromkeys(str(each) for each in wanted))
+    checking.report(
+        errors.wrong_type(given.span, f"{words} as `{place}` of `{entry.name}`", str(actual))
+    )
+
+
+def _output_type(
+    entry: Function,
+    inputs: tuple[typed.Expr, ...],
+    variables: Mapping[str, Dimension | tuple[Dimension, ...]],
+) -> Type:
+    if entry.output == SAME:
+        largest = max((each.facts.type for each in inputs), key=lambda each: len(each.dimensions))
+        return operators.scalar(largest) or largest
+    dimensions: list[Dimension] = []
+    for name in entry.output.dimensions:
+        value = variables.get(name, name) if isinstance(name, str) else name
+        dimensions.extend(value if isinstance(value, tuple) else (value,))
+    return Type(entry.output.kind, tuple(dimensions))
+
+
+def _function_range(entry: Function, options: Mapping[str, object]) -> tuple[float, float] | None:
+    if entry.name == "clip":
+        low, high = options["low"], options["high"]
+        if isinstance(low, int | float) and isinstance(high, int | float):
+            return (float(low), float(high))
+    return entry.range
+
+
+def _whole_numbers(
+    checking: Checking, option: Option, expression: tree.Expression, what: str, scope: Scope
+) -> tuple[int, ...] | None:
+    items = expression.items if isinstance(expression, tree.ListOf) else (expression,)
+    numbers: list[int] = []
+    for item in items:
+        expr = constant(checking, item, what, scope)
+        number = None if expr is None else known_number(checking, expr)
+        if expr is None:
+            return None
+        if not isinstance(number, int) or isinstance(number, bool):
+            checking.report(
+                errors.wrong_type(item.span, f"a whole number for {what}", str(expr.facts.type))
+            )
+            return None
+        if not is_within(option, number):
+            checking.report(errors.out_of_range(item.span, what, bounds_of(option), number))
+            return None
+        numbers.append(number)
+    if not numbers:
+        checking.report(
+            errors.wrong_type(expression.span, f"at least one number for {what}", "an empty list")
+        )
+        return None
+    return tuple(numbers)

@@ -1,0 +1,294 @@
+"""Models: shapes through every layer, from the signature's input to its output."""
+
+from __future__ import annotations
+
+import attrs
+
+from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPTIMIZERS
+from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
+from ev3lang.check import declarations, errors, expressions, operators, optimizers, typed, types
+from ev3lang.check.arguments import Bound, bind
+from ev3lang.check.checking import Checking
+from ev3lang.syntax import tree
+
+
+def model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | None:
+    """The model with the shapes of all its layers.
+
+    A model whose layers can't be run yet still has its signature, so that the rest of the spec
+    can be checked.
+    """
+    name = declaration.name.text
+    if name not in checking.models:
+        checking.models[name] = _model(checking, declaration)
+    return checking.models[name]
+
+
+def is_input(actual: Type, wanted: Type) -> bool:
+    """Whether a value may go into a model that takes another type: numbers of one shape."""
+    if actual == wanted:
+        return True
+    a, b = operators.scalar(actual), operators.scalar(wanted)
+    if a is not None and b is not None:
+        return actual.kind != "class" or wanted.kind == "class"
+    both_arrays = all(each.is_tensor or each.is_scores for each in (actual, wanted))
+    return both_arrays and actual.dimensions == wanted.dimensions
+
+
+@attrs.frozen
+class _Pipe:
+    """Layers checked so far; `output` is None behind a layer that can't be run yet."""
+
+    layers: tuple[typed.LayerInfo, ...]
+    output: tuple[Dimension, ...] | None
+
+
+def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | None:
+    output = _output(checking, declaration.output)
+    inputs = _inputs(checking, declaration.input)
+    if declaration.module is not None:
+        checking.report(
+            errors.not_built_yet(declaration.module.span, "a network from a Python class")
+        )
+    if output is None or inputs is None:
+        return None
+    input_shape = _joined(checking, declaration, inputs)
+    if input_shape is None:
+        return None
+    layers: tuple[typed.LayerInfo, ...] = ()
+    if declaration.layers is not None:
+        width = output.dimensions[-1] if output.dimensions else 1
+        pipe = _pipe(checking, declaration.layers, input_shape, width)
+        if pipe is None:
+            return None
+        wanted = output.dimensions or (1,)
+        if pipe.output is not None and pipe.output != wanted:
+            last = _stages(declaration.layers)[-1]
+            checking.report(
+                errors.output_shape(last.span, pipe.output, declaration.output.span, output)
+            )
+            return None
+        layers = pipe.layers
+    return typed.ModelInfo(
+        name=declaration.name.text,
+        inputs=inputs,
+        input=tuple(size for size in input_shape if isinstance(size, int)),
+        output=output,
+        layers=layers,
+        is_frozen=frozen_by(declaration) is not None,
+    )
+
+
+def frozen_by(declaration: tree.Model) -> tree.ModelItem | None:
+    """The line of a model's block that keeps its weights from being explored."""
+    return next(iter(declaration.items), None)
+
+
+def check_block(checking: Checking, declaration: tree.Model) -> None:
+    """The lines of a model's block. Apart from `model`: a loss that trains it needs it first."""
+    for item in declaration.items:
+        match item:
+            case tree.TrainedBy():
+                checking.report(errors.not_built_yet(item.span, "training a model before the run"))
+                expressions.infer(checking, item.loss)
+                optimizers.optimizer(checking, item.optimizer)
+            case tree.FromCheckpoint():
+                checking.report(errors.not_built_yet(item.span, "reading weights from a file"))
+            case tree.Frozen():
+                pass
+
+
+def _output(checking: Checking, written: tree.TypeExpression) -> Type | None:
+    found = types.type_of(checking, written)
+    if found is None:
+        return None
+    if found.kind in ("logits", "real", "f32"):
+        return found
+    if found.kind in ("probs", "log_probs"):
+        expected = "raw scores, `logits`, as a model's output"
+        hint = "apply `softmax` where you use them"
+    else:
+        expected, hint = "`logits`, `real` or `f32[…]` as a model's output", None
+    checking.report(errors.wrong_type(written.span, expected, str(found), hint))
+    return None
+
+
+def _inputs(checking: Checking, written: tree.ModelInput) -> tuple[Type, ...] | None:
+    if written.type is not None:
+        found = types.type_of(checking, written.type)
+        return None if found is None else _checked_inputs(checking, written.type, found)
+    inputs: list[Type] = []
+    for name in written.fields:
+        symbol = checking.field(name)
+        info = None if symbol is None else declarations.field(checking, symbol, name)
+        checked = None if info is None else _checked_inputs(checking, name, info.type)
+        if checked is None:
+            return None
+        inputs.extend(checked)
+    return tuple(inputs)
+
+
+def _checked_inputs(checking: Checking, place: tree.Node, type_: Type) -> tuple[Type, ...] | None:
+    if type_.kind == "id":
+        checking.report(errors.input_is_id(place.span, place.span.text))
+        return None
+    if type_.kind in ("tokens", "text", "class", "multi"):
+        what = f"an input of type {type_}"
+        checking.report(errors.not_built_yet(place.span, what))
+    return (type_,)
+
+
+def _joined(
+    checking: Checking, declaration: tree.Model, inputs: tuple[Type, ...]
+) -> tuple[Dimension, ...] | None:
+    """The shape of the inputs side by side along the last axis."""
+    if len(inputs) == 1:
+        only = inputs[0]
+        return (1,) if operators.scalar(only) is not None else only.dimensions
+    shapes = [each.dimensions or (1,) for each in inputs]
+    width = 0
+    for name, shape in zip(declaration.input.fields, shapes, strict=True):
+        if len(shape) != len(shapes[0]) or shape[:-1] != shapes[0][:-1]:
+            first = declaration.input.fields[0]
+            checking.report(
+                errors.shape_mismatch(
+                    name.span,
+                    "inputs are joined along the last dimension:",
+                    first.span,
+                    inputs[0],
+                    name.span,
+                    Type("f32", shape),
+                )
+            )
+            return None
+        if not isinstance(shape[-1], int):
+            checking.report(
+                errors.layer_shape(name.span, f"the size of `{name.span.text}` is not known")
+            )
+            return None
+        width += shape[-1]
+    return (*shapes[0][:-1], width)
+
+
+def _stages(layers: tree.Expression) -> tuple[tree.Expression, ...]:
+    return layers.stages if isinstance(layers, tree.Pipe) else (layers,)
+
+
+def _pipe(
+    checking: Checking,
+    layers: tree.Expression,
+    shape: tuple[Dimension, ...],
+    last_width: Dimension | None,
+) -> _Pipe | None:
+    """Send a shape through a pipe; `last_width` is what the signature asks of its last layer."""
+    done: list[typed.LayerInfo] = []
+    current: tuple[Dimension, ...] | None = shape
+    stages = _stages(layers)
+    for index, stage in enumerate(stages):
+        width = last_width if index == len(stages) - 1 else None
+        entry = _entry(checking, stage)
+        if isinstance(entry, Layer):
+            assert isinstance(stage, (tree.Name, tree.Call))
+            info = None if current is None else _layer(checking, entry, stage, current, width)
+            if info is None and current is not None:
+                return None
+            if info is not None:
+                done.append(info.layers[0])
+                current = info.output
+        elif entry is None:
+            return None
+        else:
+            current = None
+    return _Pipe(tuple(done), current)
+
+
+def _entry(checking: Checking, stage: tree.Expression) -> Layer | str | None:
+    """The layer that a stage names; words for one to come; None, reported, for no layer."""
+    if not isinstance(stage, (tree.Name, tree.Call)):
+        checking.report(errors.wrong_type(stage.span, "a layer", f"`{stage.span.text}`"))
+        return None
+    name = stage.function if isinstance(stage, tree.Call) else stage
+    if name.text in LAYERS:
+        return LAYERS[name.text]
+    if name.text in COMING:
+        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
+        return COMING[name.text]
+    if name.text in FUNCTIONS or name.text in OPTIMIZERS or name.text in checking.names.declared:
+        checking.report(errors.wrong_type(stage.span, "a layer", f"`{name.text}`"))
+        return None
+    checking.report(errors.unknown_name(name, (*LAYERS, *COMING), "layer"))
+    return None
+
+
+def _layer(
+    checking: Checking,
+    entry: Layer,
+    stage: tree.Name | tree.Call,
+    shape: tuple[Dimension, ...],
+    width: Dimension | None,
+) -> _Pipe | None:
+    bound = bind(checking, stage, [option.name for option in entry.options])
+    if bound is None:
+        return None
+    plain = tuple(option for option in entry.options if option.kind != "layers")
+    values = expressions.option_values(checking, bound, plain)
+    if values is None:
+        return None
+    options: dict[str, Value] = {}
+    for name, value in values:
+        if value is not None:
+            assert isinstance(value, int | float | bool | str | tuple), "no parameters here"
+            options[name] = value
+    if entry.width_option is not None and entry.width_option not in options:
+        if width is None:
+            checking.report(errors.missing_width(stage.span, entry.name, entry.width_option))
+            return None
+        options[entry.width_option] = width
+    inner: _Pipe | None = None
+    if entry.inner is not None:
+        inner = _inner(checking, entry, bound, shape)
+        if inner is None:
+            return None
+        if inner.output is None:
+            return _Pipe((_info(entry, options, inner, shape, shape),), None)
+        options[entry.inner] = inner.output
+    try:
+        output = entry.shape(shape, options)
+    except ShapeError as error:
+        checking.report(errors.layer_shape(stage.span, str(error)))
+        return None
+    return _Pipe((_info(entry, options, inner, shape, output),), output)
+
+
+def _inner(
+    checking: Checking, entry: Layer, bound: Bound, shape: tuple[Dimension, ...]
+) -> _Pipe | None:
+    assert entry.inner is not None
+    pipe = bound.given.get(entry.inner)
+    if pipe is None:
+        checking.report(errors.missing_argument(entry.name, [entry.inner], bound.span))
+        return None
+    # What comes out of an inner pipe goes back to where its input is: the widths agree.
+    last = shape[-1] if shape else None
+    return _pipe(checking, pipe, shape, last)
+
+
+def _info(
+    entry: Layer,
+    options: dict[str, Value],
+    inner: _Pipe | None,
+    shape: tuple[Dimension, ...],
+    output: tuple[Dimension, ...],
+) -> typed.LayerInfo:
+    named = tuple(
+        (option.name, options.get(option.name))
+        for option in entry.options
+        if option.kind != "layers"
+    )
+    return typed.LayerInfo(
+        name=entry.name,
+        options=named,
+        inner=() if inner is None else inner.layers,
+        input=tuple(size for size in shape if isinstance(size, int)),
+        output=tuple(size for size in output if isinstance(size, int)),
+    )

@@ -1,0 +1,141 @@
+"""Optimizers: chains of links, with schedules where a rate may change over steps."""
+
+from __future__ import annotations
+
+from ev3lang.catalog.index import COMING, OPTIMIZERS
+from ev3lang.catalog.signature import Optimizer, Option, Value
+from ev3lang.check import errors, expressions, typed
+from ev3lang.check.arguments import bind
+from ev3lang.check.checking import Checking
+from ev3lang.syntax import tree
+from ev3lang.syntax.write import write_expression
+
+
+def optimizer(checking: Checking, expression: tree.Expression) -> typed.OptimizerInfo | None:
+    """A declared optimizer by its name, or a chain as it is written."""
+    if isinstance(expression, tree.Name):
+        declaration = checking.names.declared.get(expression.text)
+        if isinstance(declaration, tree.Optimizer):
+            return _declared(checking, declaration)
+        if declaration is not None or expression.text not in (*OPTIMIZERS, *COMING):
+            _not_an_optimizer(checking, expression, declaration)
+            return None
+    links = _chain(checking, expression)
+    if links is None:
+        return None
+    return typed.OptimizerInfo(write_expression(expression), links)
+
+
+def _declared(checking: Checking, declaration: tree.Optimizer) -> typed.OptimizerInfo | None:
+    name = declaration.name.text
+    checking.used.add(name)
+    return check_declared(checking, declaration)
+
+
+def check_declared(checking: Checking, declaration: tree.Optimizer) -> typed.OptimizerInfo | None:
+    """A declared chain under its own name."""
+    name = declaration.name.text
+    if name not in checking.optimizers:
+        links = _chain(checking, declaration.chain)
+        info = None if links is None else typed.OptimizerInfo(name, links)
+        checking.optimizers[name] = info
+    return checking.optimizers[name]
+
+
+def _not_an_optimizer(
+    checking: Checking, name: tree.Name, declaration: tree.Declaration | None
+) -> None:
+    if declaration is not None:
+        kind = type(declaration).__name__.lower()
+        checking.report(errors.wrong_type(name.span, "an optimizer", f"the {kind} `{name.text}`"))
+        return
+    known = [
+        each.name.text
+        for each in checking.names.declared.values()
+        if isinstance(each, tree.Optimizer)
+    ]
+    checking.report(errors.unknown_name(name, (*known, *OPTIMIZERS), "optimizer"))
+
+
+def _chain(checking: Checking, expression: tree.Expression) -> tuple[typed.LinkInfo, ...] | None:
+    stages = expression.stages if isinstance(expression, tree.Pipe) else (expression,)
+    links: list[typed.LinkInfo] = []
+    is_whole = True
+    roles: set[str] = set()
+    for stage in stages:
+        if isinstance(stage, tree.DecayOnly):
+            checking.report(errors.not_built_yet(stage.span, "decay of some weights only"))
+            is_whole = False
+            continue
+        if not isinstance(stage, (tree.Name, tree.Call)):
+            checking.report(errors.wrong_type(stage.span, "an optimizer", f"`{stage.span.text}`"))
+            return None
+        name = stage.function if isinstance(stage, tree.Call) else stage
+        if name.text in COMING:
+            checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
+            is_whole = False
+            continue
+        entry = OPTIMIZERS.get(name.text)
+        if entry is None:
+            _not_an_optimizer(checking, name, checking.names.declared.get(name.text))
+            return None
+        if entry.role == "schedule":
+            checking.report(
+                errors.wrong_type(
+                    stage.span,
+                    "an optimizer",
+                    f"the schedule `{name.text}`",
+                    f"a schedule stands in the place of a rate: `adam({name.text}(…))`",
+                )
+            )
+            return None
+        roles.add(entry.role)
+        link = _link(checking, entry, stage)
+        if link is None:
+            return None
+        links.append(link)
+    if is_whole and "optimizer" not in roles:
+        checking.report(errors.no_learning_rate(expression.span))
+        return None
+    return tuple(links) if is_whole else None
+
+
+def _link(
+    checking: Checking, entry: Optimizer, stage: tree.Name | tree.Call
+) -> typed.LinkInfo | None:
+    bound = bind(checking, stage, [option.name for option in entry.options])
+    if bound is None:
+        return None
+    missing = bound.missing([option.name for option in entry.options if option.is_required])
+    if missing:
+        checking.report(errors.missing_argument(entry.name, missing, stage.span))
+        return None
+    values: list[tuple[str, Value | typed.LinkInfo | None]] = []
+    for option in entry.options:
+        given = bound.given.get(option.name)
+        if given is None:
+            values.append((option.name, option.default))
+            continue
+        value = _option(checking, entry, option, given)
+        if value is None:
+            return None
+        values.append((option.name, value))
+    return typed.LinkInfo(entry.name, tuple(values))
+
+
+def _option(
+    checking: Checking, entry: Optimizer, option: Option, given: tree.Expression
+) -> Value | typed.LinkInfo | None:
+    if option.kind == "schedule" and isinstance(given, tree.Call):
+        schedule = OPTIMIZERS.get(given.function.text)
+        if schedule is not None and schedule.role == "schedule":
+            return _link(checking, schedule, given)
+        if schedule is not None or given.function.text not in checking.names.declared:
+            known = [name for name, each in OPTIMIZERS.items() if each.role == "schedule"]
+            checking.report(errors.unknown_name(given.function, known, "schedule"))
+            return None
+    value = expressions.option_value(checking, entry.name, option, given, expressions.TOP)
+    assert value is None or isinstance(value, int | float | bool | str | tuple), (
+        "an optimizer stands in no loss, so its options are known"
+    )
+    return value

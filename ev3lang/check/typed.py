@@ -1,0 +1,298 @@
+"""A checked program: every name resolved, every type, level and gradient known.
+
+Whoever holds a `TypedProgram` asks none of the checker's questions again. It still has the spec's
+own shape: a value bound by `let` is referred to, a loss with parameters stands once. Lowering
+(plan/lower.py) writes all of that out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+
+from ev3lang.catalog.signature import Level, Type, Value
+from ev3lang.source import Span
+
+span_field = attrs.field(eq=False, repr=False, kw_only=True)
+
+
+# ---------------------------------------------------------------- expressions
+
+
+@attrs.frozen
+class Facts:
+    """What is known of a value beside what it is.
+
+    gradient  the models through which a gradient flows from it
+    data      the data block whose fields it reads, None for none
+    range     inclusive bounds of one value, where known
+    """
+
+    type: Type
+    level: Level
+    gradient: frozenset[str] = frozenset()
+    data: str | None = None
+    range: tuple[float, float] | None = None
+
+
+@attrs.frozen
+class Constant:
+    value: int | float
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Parameter:
+    """A parameter of the loss whose body it stands in."""
+
+    name: str
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Field:
+    name: str
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Forward:
+    """A model applied to its inputs."""
+
+    model: str
+    inputs: tuple[Expr, ...]
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Weights:
+    """A model's weights, the argument of a function of a model."""
+
+    model: str
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Apply:
+    """A function or operator of the catalogue; options may still hold a loss's parameters."""
+
+    function: str
+    inputs: tuple[Expr, ...]
+    options: tuple[tuple[str, Value | Expr | None], ...]
+    facts: Facts
+    span: Span = span_field
+
+
+@attrs.frozen
+class Reference:
+    """A declared value by its name: a let, a loss with its arguments, an objective, a metric."""
+
+    name: str
+    arguments: tuple[tuple[str, Expr], ...]
+    facts: Facts
+    span: Span = span_field
+
+
+Expr: TypeAlias = Constant | Parameter | Field | Forward | Weights | Apply | Reference
+
+
+# ---------------------------------------------------------------- declarations
+
+
+@attrs.frozen
+class FieldInfo:
+    """A field; `value` is what a derived one is computed from, None for one of the source."""
+
+    name: str
+    type: Type
+    value: Expr | None = None
+
+
+@attrs.frozen
+class SplitInfo:
+    shares: Mapping[str, float]
+    by: str | None
+    seed: int
+
+
+@attrs.frozen
+class NormalizeInfo:
+    field: str
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+
+
+@attrs.frozen
+class DataInfo:
+    name: str
+    source: str
+    options: tuple[tuple[str, Value | None], ...]
+    fields: Mapping[str, FieldInfo]
+    split: SplitInfo | None
+    normalized: tuple[NormalizeInfo, ...]
+    rows: int | None
+    batch: int
+
+    @property
+    def is_endless(self) -> bool:
+        return self.split is None
+
+
+@attrs.frozen
+class LayerInfo:
+    """A layer with its example shapes; `inner` is the pipe that `residual` and `repeat` hold."""
+
+    name: str
+    options: tuple[tuple[str, Value | None], ...]
+    inner: tuple[LayerInfo, ...]
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+@attrs.frozen
+class ModelInfo:
+    """`inputs` are the types of the arguments that are joined along the last axis."""
+
+    name: str
+    inputs: tuple[Type, ...]
+    input: tuple[int, ...]
+    output: Type
+    layers: tuple[LayerInfo, ...]
+    is_frozen: bool
+
+
+@attrs.frozen
+class ParameterInfo:
+    name: str
+    type: Type
+    default: Constant | None
+
+
+@attrs.frozen
+class LossInfo:
+    name: str
+    parameters: tuple[ParameterInfo, ...]
+    value: Expr
+
+
+@attrs.frozen
+class ObjectiveInfo:
+    name: str
+    direction: Literal["maximize", "minimize"]
+    value: Expr
+    target: float | None
+    range: tuple[float, float] | None
+
+
+@attrs.frozen
+class MetricInfo:
+    name: str
+    value: Expr
+    range: tuple[float, float] | None
+
+
+@attrs.frozen
+class LinkInfo:
+    """A link of an optimizer's chain, or a schedule in an option's place."""
+
+    name: str
+    options: tuple[tuple[str, Value | LinkInfo | None], ...]
+
+
+@attrs.frozen
+class OptimizerInfo:
+    """A chain under the name the report gives it: the declared one, or the chain as written."""
+
+    name: str
+    links: tuple[LinkInfo, ...]
+
+
+# ---------------------------------------------------------------- phases
+
+
+@attrs.frozen
+class Descent:
+    """One loss with one optimizer: a candidate. `name` is the loss in normal form."""
+
+    name: str
+    loss: Expr
+    optimizer: OptimizerInfo
+    steps: int
+
+
+@attrs.frozen
+class ExploreInfo:
+    models: tuple[str, ...]
+    name: str
+    descents: tuple[Descent, ...]
+    batches: Literal["shared", "fresh"]
+    state: Literal["lasting", "reset"]
+    batch: int | None
+
+
+@attrs.frozen
+class ComparisonInfo:
+    objective: str
+    operator: Literal["<", "<=", ">", ">=", "==", "!="]
+    value: float
+
+
+@attrs.frozen
+class StopInfo:
+    iterations: int | None
+    seconds: float | None
+    any_of: tuple[tuple[ComparisonInfo, ...], ...]
+    when_targets_met: bool
+
+
+@attrs.frozen
+class AdaptInfo:
+    objective: str
+    confidence: float
+    move: Literal["unless worse", "when better", "always"]
+    evaluate: int | None
+    stop: StopInfo
+
+
+@attrs.frozen
+class ShownInfo:
+    name: str
+    value: Expr
+
+
+@attrs.frozen
+class BaselineInfo:
+    name: str
+    loss_name: str
+    loss: Expr
+    optimizer: OptimizerInfo
+    is_same_lineage: bool
+
+
+@attrs.frozen
+class TypedProgram:
+    """A whole experiment, checked.
+
+    values   what each let, loss, objective and metric stands for, by name
+    """
+
+    name: str
+    seed: int
+    data: DataInfo
+    models: Mapping[str, ModelInfo]
+    values: Mapping[str, Expr]
+    losses: Mapping[str, LossInfo]
+    objectives: Mapping[str, ObjectiveInfo]
+    metrics: Mapping[str, MetricInfo]
+    explore: ExploreInfo
+    rank_by: str
+    adapt: AdaptInfo
+    shown: tuple[ShownInfo, ...]
+    baselines: tuple[BaselineInfo, ...]
