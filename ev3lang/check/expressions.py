@@ -579,7 +579,12 @@ def _function(
     if missing or options is None or len(known) < len(inputs):
         return None
     variables = _unify_inputs(checking, entry, known)
-    if variables is None:
+    if variables is None or not _within_classes(checking, entry, bound, options, variables):
+        return None
+    tables = [each for each in known if each.facts.level == "set" and each.facts.type.dimensions]
+    if tables:
+        what = f"`{entry.name}` works on the values of an example, and this is a table of a set"
+        checking.report(errors.wrong_level(tables[0].span, what))
         return None
     if entry.level == "set":
         too_high = next((each for each in known if each.facts.level != "example"), None)
@@ -642,6 +647,27 @@ def _of_model(checking: Checking, entry: Function, bound: Bound) -> typed.Expr |
             joined = attrs.evolve(facts, gradient=facts.gradient | total.facts.gradient)
             total = typed.Apply("+", (total, one), (), joined, span=bound.span)
     return total
+
+
+def _within_classes(
+    checking: Checking,
+    entry: Function,
+    bound: Bound,
+    options: tuple[tuple[str, Value | typed.Expr | None], ...],
+    variables: Mapping[str, Dimension | tuple[Dimension, ...]],
+) -> bool:
+    """Whether options that count or name classes keep to those that there are."""
+    classes = variables.get("C")
+    for option, (name, value) in zip(entry.options, options, strict=True):
+        if option.most is None or not isinstance(classes, int) or not isinstance(value, int):
+            continue
+        most = classes if option.most == "C" else classes - 1
+        if value > most:
+            what = f"`{name}` of `{entry.name}`"
+            allowed = f"at most {most} with {classes} classes"
+            checking.report(errors.out_of_range(bound.given[name].span, what, allowed, value))
+            return False
+    return True
 
 
 # ---------------------------------------------------------------- unification

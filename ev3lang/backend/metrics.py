@@ -1,0 +1,323 @@
+"""Metrics of a batch or a whole set: of each example where that is meaningful, else one value.
+
+Axes: N examples of a set, C classes. A set is evaluated whole: no padding, no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from ev3lang.backend.arithmetic import subtract
+from ev3lang.backend.losses import absolute_error, at_label, squared_error
+from ev3lang.backend.scores import in_log_space
+
+
+def confusion_matrix(predictions: Array, labels: Array, *, classes: int) -> Array:
+    """How many examples of each true class are predicted as each class.
+
+    predictions, labels   [N] int32 in [0, C)
+    returns   [C, C] float32: row true class, column predicted class; exact up to 2^24 examples
+    """
+    true = jax.nn.one_hot(labels, classes)
+    predicted = jax.nn.one_hot(predictions, classes)
+    return true.T @ predicted
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """part / whole, and 0 where there is nothing to share."""
+    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
+
+
+def _share_by_class(
+    predictions: Array,
+    labels: Array,
+    classes: int,
+    positive: int | None,
+    share: Callable[[Array, Array, Array], Array],
+) -> Array:
+    """`share(hits, missed, false alarms)` of the positive class, or its mean over classes.
+
+    Classes that neither labels nor predictions have are left out of the mean, as scikit-learn
+    does: a small split that happens to lack one is not worse for it.
+    """
+    matrix = confusion_matrix(predictions, labels, classes=classes)
+    hits = jnp.diagonal(matrix)
+    missed = jnp.sum(matrix, axis=1) - hits
+    false_alarms = jnp.sum(matrix, axis=0) - hits
+    shares = share(hits, missed, false_alarms)
+    if positive is not None:
+        assert positive < classes, f"class {positive} of {classes}: the checker lets none through"
+        return shares[positive]
+    occurs = hits + missed + false_alarms > 0
+    return jnp.sum(jnp.where(occurs, shares, 0)) / jnp.sum(occurs)
+
+
+def precision(predictions: Array, labels: Array, *, positive: int | None, classes: int) -> Array:
+    """The share of true ones among the examples predicted positive.
+
+    predictions, labels   [N] int32 in [0, C)
+    positive  the class to find, None for the unweighted mean over the classes that occur
+    returns   [] float32 in [0, 1]; 0 for a class that is never predicted
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+    return _share_by_class(
+        predictions,
+        labels,
+        classes,
+        positive,
+        lambda hits, missed, false: _ratio(hits, hits + false),
+    )
+
+
+def recall(predictions: Array, labels: Array, *, positive: int | None, classes: int) -> Array:
+    """The share of the positive examples that are predicted positive.
+
+    predictions, labels   [N] int32 in [0, C)
+    positive  the class to find, None for the unweighted mean over the classes that occur
+    returns   [] float32 in [0, 1]; 0 for a class that has no examples
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+    return _share_by_class(
+        predictions,
+        labels,
+        classes,
+        positive,
+        lambda hits, missed, false: _ratio(hits, hits + missed),
+    )
+
+
+def f1(predictions: Array, labels: Array, *, positive: int | None, classes: int) -> Array:
+    """The harmonic mean of precision and recall: `fbeta` with beta 1."""
+    return fbeta(predictions, labels, beta=1, positive=positive, classes=classes)
+
+
+def fbeta(
+    predictions: Array, labels: Array, *, beta: ArrayLike, positive: int | None, classes: int
+) -> Array:
+    """The harmonic mean of precision and recall, recall weighted beta times as much.
+
+    predictions, labels   [N] int32 in [0, C)
+    positive  the class to find, None for the unweighted mean over the classes that occur
+    returns   [] float32 in [0, 1]
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+    weight = jnp.square(jnp.asarray(beta, jnp.float32))
+
+    def share(hits: Array, missed: Array, false: Array) -> Array:
+        both = (1 + weight) * hits
+        return _ratio(both, both + weight * missed + false)
+
+    return _share_by_class(predictions, labels, classes, positive, share)
+
+
+def balanced_accuracy(predictions: Array, labels: Array, *, classes: int) -> Array:
+    """Recall, mean over the classes that have examples.
+
+    predictions, labels   [N] int32 in [0, C)
+    returns   [] float32 in [0, 1]
+    Source: Brodersen et al. (2010), ICPR 20:3121-3124.
+    """
+    matrix = confusion_matrix(predictions, labels, classes=classes)
+    examples = jnp.sum(matrix, axis=1)
+    return jnp.sum(_ratio(jnp.diagonal(matrix), examples)) / jnp.sum(examples > 0)
+
+
+def matthews_correlation(predictions: Array, labels: Array, *, classes: int) -> Array:
+    """The correlation between predicted and true classes.
+
+    Summed over classes as hits * rejections - false alarms * misses, which keeps its digits where
+    one class is rare.
+
+    predictions, labels   [N] int32 in [0, C)
+    returns   [] float32 in [-1, 1]; 0 where one of both is constant
+    Source: Gorodkin (2004), Comput. Biol. Chem. 28:367-374.
+    """
+    examples = predictions.shape[0]
+    matrix = confusion_matrix(predictions, labels, classes=classes)
+    true, predicted = jnp.sum(matrix, axis=1), jnp.sum(matrix, axis=0)
+    hits = jnp.diagonal(matrix)
+    missed, false_alarms = true - hits, predicted - hits
+    rejected = examples - hits - missed - false_alarms
+    covariance = hits / examples * (rejected / examples)
+    covariance -= missed / examples * (false_alarms / examples)
+
+    def variance(counts: Array) -> Array:
+        return jnp.sum(counts / examples * ((examples - counts) / examples))
+
+    spread = jnp.sqrt(variance(true)) * jnp.sqrt(variance(predicted))
+    return _ratio(jnp.sum(covariance), spread)
+
+
+def cohen_kappa(predictions: Array, labels: Array, *, classes: int) -> Array:
+    """Agreement between predicted and true classes beyond that of chance.
+
+    predictions, labels   [N] int32 in [0, C)
+    returns   [] float32 in [-1, 1]; 0 where both are one and the same constant
+    Source: Cohen (1960), Educ. Psychol. Meas. 20:37-46.
+    """
+    return _kappa(predictions, labels, 1 - jnp.eye(classes))
+
+
+def quadratic_weighted_kappa(predictions: Array, labels: Array, *, classes: int) -> Array:
+    """Agreement on an ordered scale beyond that of chance, a distance of d weighing d squared.
+
+    predictions, labels   [N] int32 in [0, C)
+    returns   [] float32 in [-1, 1]; 0 where both are one and the same constant
+    Source: Cohen (1968), Psychol. Bull. 70:213-220.
+    """
+    scale = jnp.arange(classes, dtype=jnp.float32)
+    return _kappa(predictions, labels, jnp.square(scale[:, None] - scale))
+
+
+def _kappa(predictions: Array, labels: Array, weights: Array) -> Array:
+    """1 - observed disagreement / disagreement by chance; `weights` [C, C] says what disagrees."""
+    matrix = confusion_matrix(predictions, labels, classes=weights.shape[0])
+    shares = matrix / predictions.shape[0]
+    chance = jnp.sum(shares, axis=1)[:, None] * jnp.sum(shares, axis=0)
+    observed, expected = jnp.sum(weights * shares), jnp.sum(weights * chance)
+    return jnp.where(expected > 0, 1 - _ratio(observed, expected), 0)
+
+
+def log_loss(probs: Array, labels: Array, *, kinds: tuple[str, ...]) -> Array:
+    """The negative log-probability of the label.
+
+    probs     [B, C] float32, probs or log_probs as the first of `kinds` says
+    labels    [B] int32 in [0, C)
+    returns   [B] float32, at least 0, nats; at most 87.4 for probs (see `in_log_space`)
+    Source: Good (1952), J. R. Stat. Soc. B 14:107-114.
+    """
+    return -at_label(in_log_space(probs, kinds[0]), labels)
+
+
+def brier(probs: Array, labels: Array) -> Array:
+    """Squared distance between predicted and true class probabilities.
+
+    probs     [B, C] float32 in [0, 1], each row of sum 1
+    labels    [B] int32 in [0, C)
+    returns   [B] float32 in [0, 2]
+    Source: Brier (1950), Mon. Weather Rev. 78:1-3.
+    """
+    target = jax.nn.one_hot(labels, probs.shape[-1])
+    return jnp.sum(jnp.square(probs - target), axis=-1)
+
+
+def expected_calibration_error(probs: Array, labels: Array, *, bins: int) -> Array:
+    """The distance between confidence and accuracy, averaged over bins of confidence.
+
+    probs     [N, C] float32 in [0, 1], each row of sum 1; the highest one is the confidence
+    labels    [N] int32 in [0, C)
+    bins      intervals (m / bins, (m + 1) / bins] of confidence
+    returns   [] float32 in [0, 1]
+    Source: Guo et al. (2017), arXiv:1706.04599, equation 3.
+    """
+    confidence = jnp.max(probs, axis=-1)
+    correct = jnp.argmax(probs, axis=-1) == labels
+    bin_of = jnp.clip(jnp.ceil(confidence * bins) - 1, 0, bins - 1)
+    is_inside = bin_of[:, None] == jnp.arange(bins)
+    gaps = jnp.sum(jnp.where(is_inside, (correct - confidence)[:, None], 0), axis=0)
+    return jnp.sum(jnp.abs(gaps)) / labels.shape[0]
+
+
+def _positive_scores(scores: Array, kind: str, positive: int) -> Array:
+    """What orders examples by how much speaks for the positive one of two classes: [N]."""
+    if scores.ndim == 1:
+        return scores
+    # One logit says nothing without the other; a probability does, and keeps its digits near 0.
+    return scores[:, positive] - (scores[:, 1 - positive] if kind == "logits" else 0)
+
+
+def _counts_from(scores: Array, is_counted: Array) -> tuple[Array, Array]:
+    """For each example, how many counted ones have at least its score, and how many more.
+
+    scores        [N] float32
+    is_counted    [N] bool
+    returns       two [N] float32
+    """
+    order = jnp.argsort(scores)
+    ascending = scores[order]
+    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(is_counted[order].astype(jnp.float32))])
+    at_least = below[-1] - below[jnp.searchsorted(ascending, scores, side="left")]
+    more = below[-1] - below[jnp.searchsorted(ascending, scores, side="right")]
+    return at_least, more
+
+
+def roc_auc(scores: Array, labels: Array, *, positive: int, kinds: tuple[str, ...]) -> Array:
+    """The chance that a positive example has a higher score than a negative one; ties count half.
+
+    scores    [N] float32, high for the positive class, or [N, 2], of the kind first in `kinds`
+    labels    [N] int32 in [0, 2)
+    returns   [] float32 in [0, 1]; NaN where a class is absent
+    Source: Hanley and McNeil (1982), Radiology 143:29-36.
+    """
+    scores = _positive_scores(scores, kinds[0], positive)
+    is_positive = labels == positive
+    at_least, more = _counts_from(scores, is_positive)
+    positives, negatives = jnp.sum(is_positive), jnp.sum(~is_positive)
+    won = (at_least + more) / 2 / positives
+    return jnp.sum(jnp.where(is_positive, 0, won)) / negatives
+
+
+def average_precision(
+    scores: Array, labels: Array, *, positive: int, kinds: tuple[str, ...]
+) -> Array:
+    """The precision at each positive example's score, mean over the positive ones.
+
+    scores    [N] float32, high for the positive class, or [N, 2], of the kind first in `kinds`
+    labels    [N] int32 in [0, 2)
+    returns   [] float32 in [0, 1]; 0 where no example is positive
+    Source: Zhu (2004), Recall, Precision and Average Precision, University of Waterloo.
+    """
+    scores = _positive_scores(scores, kinds[0], positive)
+    is_positive = labels == positive
+    found, _ = _counts_from(scores, is_positive)
+    taken, _ = _counts_from(scores, jnp.ones_like(is_positive))
+    return _ratio(jnp.sum(jnp.where(is_positive, found / taken, 0)), jnp.sum(is_positive))
+
+
+def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
+    """The root of the squared difference's mean over dimensions and examples.
+
+    prediction, target   [N] or [N, ...] float32
+    returns   [] float32, at least 0, in the unit of the target
+    """
+    return jnp.sqrt(jnp.mean(squared_error(prediction, target)))
+
+
+def r2_score(prediction: ArrayLike, target: ArrayLike) -> Array:
+    """The share of the target's variance that is explained, mean over dimensions.
+
+    prediction, target   [N] or [N, ...] float32
+    returns   [] float32, at most 1; not finite where the target is constant
+    Source: Wright (1921), J. Agric. Res. 20:557-585.
+    """
+    target = jnp.asarray(target)
+    left = jnp.sum(jnp.square(subtract(target, prediction)), axis=0)
+    spread = jnp.sum(jnp.square(target - jnp.mean(target, axis=0)), axis=0)
+    return jnp.mean(1 - left / spread)
+
+
+TABLE: Mapping[str, Callable[..., Array]] = {
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "fbeta": fbeta,
+    "balanced_accuracy": balanced_accuracy,
+    "matthews_correlation": matthews_correlation,
+    "cohen_kappa": cohen_kappa,
+    "quadratic_weighted_kappa": quadratic_weighted_kappa,
+    "confusion_matrix": confusion_matrix,
+    "log_loss": log_loss,
+    "brier": brier,
+    "expected_calibration_error": expected_calibration_error,
+    "roc_auc": roc_auc,
+    "average_precision": average_precision,
+    "mean_squared_error": squared_error,
+    "mean_absolute_error": absolute_error,
+    "root_mean_squared_error": root_mean_squared_error,
+    "r2_score": r2_score,
+}

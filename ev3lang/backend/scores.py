@@ -1,0 +1,75 @@
+"""Scores of classes: probabilities, their logarithms, and the classes that lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def softmax(scores: Array) -> Array:
+    """The probabilities that scores stand for.
+
+    scores    [B, C] float32, logits or log-probabilities in nats
+    returns   [B, C] float32 in [0, 1], each row of sum 1; what is below 1e-38 is 0
+    """
+    return jax.nn.softmax(scores, axis=-1)
+
+
+def log_softmax(scores: Array) -> Array:
+    """The log-probabilities that scores stand for, exact where probabilities round to 0.
+
+    scores    [B, C] float32, logits or log-probabilities in nats
+    returns   [B, C] float32, at most 0
+    """
+    return jax.nn.log_softmax(scores, axis=-1)
+
+
+def argmax(scores: Array) -> Array:
+    """The class with the highest score, the first of equals.
+
+    scores    [B, C] float32
+    returns   [B] int32 in [0, C)
+    """
+    return jnp.argmax(scores, axis=-1).astype(jnp.int32)
+
+
+def top_k(scores: Array, *, k: int) -> Array:
+    """The k classes with the highest scores, highest first, the first of equals.
+
+    scores    [B, C] float32
+    returns   [B, k] int32 in [0, C)
+    """
+    return jax.lax.top_k(scores, k)[1].astype(jnp.int32)
+
+
+def stop_gradient(value: Array) -> Array:
+    """The same value, a constant to every gradient."""
+    return jax.lax.stop_gradient(value)
+
+
+_LEAST = 2.0**-126  # the least normal float32; what is below is flushed to 0 on many devices
+
+
+def in_log_space(scores: Array, kind: str) -> Array:
+    """Scores as log-probabilities.
+
+    scores    [B, C] float32, probs or log_probs as `kind` says. A probability below the least
+              normal float32 (1.2e-38) counts as that: its logarithm and gradient stay finite.
+    returns   [B, C] float32, at most 0
+    """
+    if kind == "log_probs":
+        return scores
+    assert kind == "probs", f"{kind} have no log-probabilities without a softmax"
+    return jnp.log(jnp.maximum(scores, _LEAST))
+
+
+TABLE: Mapping[str, Callable[..., Array]] = {
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "argmax": argmax,
+    "top_k": top_k,
+    "stop_gradient": stop_gradient,
+}

@@ -1,0 +1,247 @@
+"""Optimizer chains: first steps by hand, optax's own arithmetic, optax's own defaults."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ev3lang.backend import optimizers
+from ev3lang.catalog.index import OPTIMIZERS
+from ev3lang.plan.plan import Link, OptimizerPlan
+
+PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([0.25])}
+GRADS = (
+    {"w": jnp.array([0.3, -4.0, 0.0]), "b": jnp.array([1.0])},
+    {"w": jnp.array([-0.1, 2.0, 0.7]), "b": jnp.array([-3.0])},
+    {"w": jnp.array([0.2, 0.0, -0.7]), "b": jnp.array([0.5])},
+)
+LEFT_OUT = {"accumulator_dtype", "mu_dtype", "mask"}
+"""Arguments of optax that are no scalars: types of numbers and trees of weights."""
+
+ALIASED = {
+    "cosine": {"over": "decay_steps"},
+    "warmup": {"over": "warmup_steps"},
+    "warmup_cosine": {"over": "decay_steps"},
+}
+
+
+def link(name: str, **given) -> Link:
+    """A link with the catalogue's defaults filled in."""
+    options = OPTIMIZERS[name].options
+    return Link(name, tuple((each.name, given.get(each.name, each.default)) for each in options))
+
+
+def chain(*links: Link) -> optax.GradientTransformation:
+    return optimizers.build(OptimizerPlan("chain", links))
+
+
+def descend(optimizer: optax.GradientTransformation) -> list[dict]:
+    """The weights after each of the steps."""
+    params, state, seen = PARAMS, optimizer.init(PARAMS), []
+    for grads in GRADS:
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        seen.append(params)
+    return seen
+
+
+def assert_same(found: list[dict], expected: list[dict]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        for name in PARAMS:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-7)
+
+
+def test_links_have_the_names_of_their_twins() -> None:
+    assert OPTIMIZERS.keys() == optimizers.TABLE.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ALIASED])
+def test_options_and_defaults_are_those_of_optax(name: str) -> None:
+    places = inspect.signature(getattr(optax, name)).parameters
+    theirs = {key: place.default for key, place in places.items() if key not in LEFT_OUT}
+    ours = {
+        option.name: inspect.Parameter.empty if option.is_required else option.default
+        for option in OPTIMIZERS[name].options
+    }
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ALIASED)
+def test_an_alias_has_the_defaults_of_what_it_stands_for(name: str) -> None:
+    entry = OPTIMIZERS[name]
+    theirs = {option.name: option for option in OPTIMIZERS[entry.alias_of].options}
+    ours = {ALIASED[name].get(option.name, option.name): option for option in entry.options}
+    assert ours.keys() == theirs.keys()
+    for key, option in ours.items():
+        # A warm-up starts at 0 unless it is told otherwise; optax has it told.
+        if not theirs[key].is_required:
+            assert option.default == theirs[key].default
+        elif not option.is_required:
+            assert (key, option.default) == ("init_value", 0.0)
+
+
+RATE = 0.1
+FIRST = {
+    "sgd": lambda w, g: w - RATE * g,
+    "adam": lambda w, g: w - RATE * g / (np.abs(g) + 1e-8),
+    "adamw": lambda w, g: w - RATE * (g / (np.abs(g) + 1e-8) + 1e-4 * w),
+    "lion": lambda w, g: w - RATE * (np.sign(g) + 1e-3 * w),
+    "rmsprop": lambda w, g: w - RATE * g / np.sqrt(0.1 * g**2 + 1e-8),
+    "sign_sgd": lambda w, g: w - RATE * np.sign(g),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_the_first_step_is_what_the_paper_says(name: str) -> None:
+    found = descend(chain(link(name, learning_rate=RATE)))[0]
+    for part in PARAMS:
+        w, g = (np.asarray(tree[part], np.float64) for tree in (PARAMS, GRADS[0]))
+        np.testing.assert_allclose(found[part], FIRST[name](w, g), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_an_optimizer_is_that_of_optax(name: str) -> None:
+    expected = descend(getattr(optax, name)(0.05))
+    assert_same(descend(chain(link(name, learning_rate=0.05))), expected)
+
+
+def test_momentum_adds_up_and_nesterov_looks_ahead() -> None:
+    heavy = descend(chain(link("sgd", learning_rate=0.1, momentum=0.5)))
+    first, second = (np.asarray(grads["w"]) for grads in GRADS[:2])
+    expected = np.asarray(PARAMS["w"]) - 0.1 * first - 0.1 * (second + 0.5 * first)
+    np.testing.assert_allclose(heavy[1]["w"], expected, rtol=1e-6)
+    ahead = descend(chain(link("sgd", learning_rate=0.1, momentum=0.5, nesterov=True)))
+    np.testing.assert_allclose(ahead[0]["w"], PARAMS["w"] - 0.1 * 1.5 * first, rtol=1e-6)
+
+
+def test_options_reach_optax() -> None:
+    given = {"b1": 0.5, "b2": 0.9, "eps": 1e-3, "eps_root": 1e-4, "nesterov": True}
+    expected = optax.adamw(0.05, weight_decay=0.1, **given)
+    found = chain(link("adamw", learning_rate=0.05, weight_decay=0.1, **given))
+    assert_same(descend(found), descend(expected))
+    given = {
+        "decay": 0.5,
+        "eps": 1e-3,
+        "initial_scale": 1.0,
+        "eps_in_sqrt": False,
+        "centered": True,
+        "momentum": 0.9,
+        "nesterov": True,
+        "bias_correction": True,
+    }
+    found = chain(link("rmsprop", learning_rate=0.05, **given))
+    assert_same(descend(found), descend(optax.rmsprop(0.05, **given)))
+
+
+def test_a_chain_applies_its_links_in_order() -> None:
+    links = (link("clip_by_global_norm", max_norm=1.0), link("sgd", learning_rate=0.1))
+    norm = math.sqrt(0.3**2 + 4.0**2 + 1.0)
+    expected = PARAMS["w"] - 0.1 * GRADS[0]["w"] / norm
+    np.testing.assert_allclose(descend(chain(*links))[0]["w"], expected, rtol=1e-6)
+    assert_same(
+        descend(chain(*links)),
+        descend(optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1))),
+    )
+
+
+def test_transforms_are_what_they_say() -> None:
+    decayed = chain(
+        link("clip", max_delta=0.5),
+        link("add_decayed_weights", weight_decay=0.1),
+        link("scale", step_size=-0.2),
+    )
+    w, g = np.asarray(PARAMS["w"]), np.asarray(GRADS[0]["w"])
+    expected = w - 0.2 * (np.clip(g, -0.5, 0.5) + 0.1 * w)
+    np.testing.assert_allclose(descend(decayed)[0]["w"], expected, rtol=1e-6)
+
+
+def cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+SCHEDULES = [
+    (link("constant_schedule", value=0.3), {0: 0.3, 100: 0.3}),
+    (
+        link("linear_schedule", init_value=1.0, end_value=0.0, transition_steps=10),
+        {0: 1.0, 5: 0.5, 10: 0.0, 99: 0.0},
+    ),
+    (
+        link("polynomial_schedule", init_value=1.0, end_value=0.0, power=2.0, transition_steps=10),
+        {0: 1.0, 5: 0.25, 10: 0.0},
+    ),
+    (
+        link("exponential_decay", init_value=1.0, transition_steps=10, decay_rate=0.5),
+        {0: 1.0, 5: 0.5**0.5, 20: 0.25},
+    ),
+    (
+        link(
+            "exponential_decay",
+            init_value=1.0,
+            transition_steps=10,
+            decay_rate=0.5,
+            staircase=True,
+            end_value=0.3,
+            transition_begin=10,
+        ),
+        {5: 1.0, 19: 1.0, 20: 0.5, 90: 0.3},
+    ),
+    (
+        link("cosine_decay_schedule", init_value=2.0, decay_steps=8, alpha=0.1),
+        {0: 2.0, 2: cosine(2.0, 0.2, 0.25), 8: 0.2, 50: 0.2},
+    ),
+    (link("cosine", init_value=2.0, over=8), {0: 2.0, 4: 1.0, 8: 0.0}),
+    (
+        link("warmup_constant_schedule", init_value=0.1, peak_value=0.5, warmup_steps=4),
+        {0: 0.1, 2: 0.3, 4: 0.5, 50: 0.5},
+    ),
+    (link("warmup", peak_value=0.5, over=4), {0: 0.0, 1: 0.125, 4: 0.5, 50: 0.5}),
+    (
+        link(
+            "warmup_cosine_decay_schedule",
+            init_value=0.1,
+            peak_value=1.1,
+            warmup_steps=4,
+            decay_steps=12,
+            end_value=0.5,
+        ),
+        {0: 0.1, 2: 0.6, 4: 1.1, 8: 0.8, 12: 0.5, 99: 0.5},
+    ),
+    (
+        link("warmup_cosine", peak_value=1.0, warmup_steps=4, over=12),
+        {0: 0.0, 2: 0.5, 4: 1.0, 6: cosine(1.0, 0.0, 0.25), 12: 0.0},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"), SCHEDULES, ids=[each.name for each, _ in SCHEDULES]
+)
+def test_a_schedule_passes_through_known_values(schedule: Link, values: dict) -> None:
+    # With gradient 1 the weights move by minus the rate: the schedule is read off the steps.
+    optimizer = chain(link("sgd", learning_rate=schedule))
+    params = jnp.zeros(())
+    state = optimizer.init(params)
+    seen = {}
+    for step in range(max(values) + 1):
+        update, state = optimizer.update(jnp.ones(()), state, params)
+        seen[step] = -float(update)
+    for step, value in values.items():
+        assert seen[step] == pytest.approx(value, rel=1e-5, abs=1e-6), step
+
+
+def test_every_schedule_has_its_known_values() -> None:
+    assert {each.name for each, _ in SCHEDULES} == {
+        name for name, entry in OPTIMIZERS.items() if entry.role == "schedule"
+    }
+
+
+def test_a_schedule_may_stand_for_weight_decay() -> None:
+    falling = link("linear_schedule", init_value=0.1, end_value=0.0, transition_steps=2)
+    found = chain(link("adamw", learning_rate=0.05, weight_decay=falling))
+    expected = optax.adamw(0.05, weight_decay=optax.linear_schedule(0.1, 0.0, 2))
+    assert_same(descend(found), descend(expected))
