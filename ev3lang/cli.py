@@ -1,0 +1,408 @@
+"""The command line: arguments, exit statuses, and the words for what the machine refuses.
+
+Whatever costs start-up time is imported by the command that needs it: `check` and `--help` load
+neither jax nor numpy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from ev3lang import __version__
+from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
+from ev3lang.diagnostics.suggest import nearest
+from ev3lang.source import Source, Span
+
+if TYPE_CHECKING:
+    from ev3lang.plan.plan import Plan
+
+STARTED_S = time.perf_counter()
+
+DONE, FINDINGS, USAGE, FAILURE, BUG, INTERRUPTED = 0, 1, 2, 6, 70, 130
+
+FORMATS = ("text", "concise", "json")
+DEVICES = ("auto", "cpu", "gpu", "tpu")
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments name and leaves with its exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that can't show a character gets another in its place, not a traceback
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    status = DONE
+    try:
+        status = _invoke(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough; what is left to flush at exit must not fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    try:
+        with commands.make_context("ev3lang", list(arguments)) as context:
+            return int(commands.invoke(context) or DONE)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    except click.UsageError as error:
+        if _wants_json(arguments):
+            _print_diagnostics([Diagnostic("usage", error.format_message(), None)], "json")
+        else:
+            click.echo(f"ev3lang: {error.format_message()}", err=True)
+            if error.ctx is not None:
+                click.echo(f"  see {error.ctx.command_path} --help", err=True)
+        return USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ev3lang: interrupted", err=True)
+        sys.stdout.flush()
+        # the device may compute for long yet, and an orderly exit would wait for it
+        os._exit(INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if _wants_json(arguments):
+            _print_diagnostics([Diagnostic("unreadable-file", _words(error), None)], "json")
+        else:
+            click.echo(f"ev3lang: {_words(error)}", err=True)
+        return FAILURE
+    except Exception as error:
+        # The one place that catches all: a user reads words and a path, never a traceback.
+        return _report_bug(error)
+
+
+@click.group(context_settings=HELP)
+@click.version_option(__version__, message="ev3lang %(version)s")
+def commands() -> None:
+    """Run and check training experiments written as .ev3 specs."""
+
+
+# ---------------------------------------------------------------- run
+
+
+@commands.command()
+@click.argument("spec", metavar="SPEC")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes the fastest kind that is there.",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Give a param of the spec another value; may be repeated.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Another seed than the spec's.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write to: new or empty. Without it: runs/NAME-HASH-N.",
+)
+@click.option("--quiet", is_flag=True, help="Show nothing but errors and the final report's path.")
+def run(
+    spec: str,
+    device: str,
+    settings: tuple[str, ...],
+    seed: int | None,
+    out: Path | None,
+    quiet: bool,
+) -> int:
+    """Run SPEC to its end and show the report."""
+    from ev3lang.analysis import analyze
+    from ev3lang.compile import experiment
+
+    overrides = _overrides(settings)
+    path = Path(spec)
+    _require_file(path)
+    if out is not None:
+        _require_free(out)
+    source, found = read_source(path)
+    if source is None:
+        _print_diagnostics(found, "text", is_error=True)
+        return FINDINGS
+    analysis = analyze(source, overrides)
+    if has_errors(analysis.refusals) or not quiet:
+        _print_diagnostics(analysis.refusals, "text", is_error=True)
+    if has_errors(analysis.refusals):
+        return FINDINGS
+    plan = experiment(analysis).plan
+    if seed is not None:
+        plan = attrs.evolve(plan, seed=seed)
+    return _run(plan, source, overrides, device, out, is_quiet=quiet)
+
+
+def _run(
+    plan: Plan,
+    source: Source,
+    overrides: dict[str, str],
+    device: str,
+    out: Path | None,
+    *,
+    is_quiet: bool,
+) -> int:
+    from ev3lang.runtime.data import DataError
+    from ev3lang.runtime.device import DeviceError
+    from ev3lang.runtime.run import run
+    from ev3lang.runtime.terminal import display, show_report
+
+    shown = display(sys.stdout, is_quiet=is_quiet)
+    try:
+        result = run(
+            plan,
+            source,
+            overrides=overrides,
+            on=device,
+            out=out,
+            listen=shown,
+            import_s=time.perf_counter() - STARTED_S,
+        )
+    except (DataError, DeviceError) as error:
+        shown.close()
+        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        is_spec_fault = isinstance(error, DataError) and error.is_spec_fault
+        return FINDINGS if is_spec_fault else FAILURE
+    except OSError as error:
+        shown.close()
+        click.echo(f"ev3lang: the run's files can't be written: {_words(error)}", err=True)
+        click.echo("  make room there, or choose another folder with --out", err=True)
+        return FAILURE
+    finally:
+        shown.close()
+    with suppress(BrokenPipeError):
+        # what the run came to is its status, whether or not anyone reads on
+        if is_quiet:
+            click.echo(result.folder)
+        else:
+            show_report(result.report, str(result.folder), sys.stdout)
+    return result.report.outcome.exit_status
+
+
+# ---------------------------------------------------------------- check
+
+
+@commands.command()
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Give a param of the specs another value; may be repeated.",
+)
+@click.option(
+    "--output-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="For people, one line each for logs, or for machines.",
+)
+def check(specs: tuple[str, ...], settings: tuple[str, ...], output_format: str) -> int:
+    """Check SPECs, and every .ev3 file of a folder, without data and without running."""
+    from ev3lang.analysis import analyze
+    from ev3lang.diagnostics.render import summary
+
+    overrides = _overrides(settings)
+    paths = tuple(_spec_files(specs))
+    found: list[Diagnostic] = []
+    for path in paths:
+        source, unreadable = read_source(path)
+        found += unreadable
+        if source is not None:
+            found += analyze(source, overrides).diagnostics
+    _print_diagnostics(found, output_format)
+    if output_format != "json":
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        click.echo(f"{files} checked: {summary(tuple(found))}")
+    return FINDINGS if has_errors(tuple(found)) else DONE
+
+
+def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
+    """The files named, and those found in the folders named, each once and in order."""
+    paths: dict[Path, None] = {}
+    for spec in specs:
+        path = Path(spec)
+        if not path.is_dir():
+            paths[path] = None
+            continue
+        inside = sorted(
+            file
+            for file in path.rglob("*.ev3")
+            if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+        if not inside:
+            raise click.UsageError(f"no .ev3 file in folder {spec}")
+        paths.update(dict.fromkeys(inside))
+    for path in paths:
+        _require_file(path)
+    return paths
+
+
+# ---------------------------------------------------------------- report, explain
+
+
+@commands.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+def report(folder: Path) -> int:
+    """Show the report of the run in folder RUN again."""
+    from ev3lang.runtime.report import from_json
+    from ev3lang.runtime.terminal import show_report
+
+    path = folder / "report.json"
+    if not path.is_file():
+        raise click.UsageError(f"no report.json in {folder}: not the folder of a finished run")
+    try:
+        value = from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError) as error:
+        # the file is not ours to trust: any shape may stand in it
+        click.echo(f"ev3lang: {path} can't be read as a report: {error}", err=True)
+        return FAILURE
+    show_report(value, str(folder), sys.stdout)
+    return DONE
+
+
+@commands.command()
+@click.argument("code", metavar="CODE")
+def explain(code: str) -> int:
+    """Show what a diagnostic's CODE means and how to mend it."""
+    from ev3lang.diagnostics.page import codes, page
+
+    text = page(code)
+    if text is None:
+        near = nearest(code, codes())
+        hint = f"; did you mean {near}?" if near else ""
+        raise click.UsageError(f"no diagnostic has the code {code!r}{hint}")
+    click.echo(text.rstrip("\n"))
+    return DONE
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_source(path: Path) -> tuple[Source | None, tuple[Diagnostic, ...]]:
+    """The text of a spec, or one diagnostic that says which byte is no UTF-8 text."""
+    data = path.read_bytes()
+    name = str(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return None, (_unreadable(name, data, error.start),)
+    if "\0" in text:
+        return None, (_unreadable(name, data, data.index(b"\0")),)
+    return Source(name, text), ()
+
+
+def _unreadable(name: str, data: bytes, position: int) -> Diagnostic:
+    before = data[:position].decode("utf-8", errors="replace")
+    shown = Source(name, before + "\N{REPLACEMENT CHARACTER}")
+    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return Diagnostic(
+        code="unreadable-text",
+        message=f"byte {position} (0x{data[position]:02x}) is not UTF-8 text",
+        span=Span(shown, len(before), len(before) + 1),
+        help="save it as UTF-8: it looks like UTF-16" if is_utf16 else "save it as UTF-8 text",
+    )
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder, not a spec")
+    if not path.exists():
+        raise click.UsageError(f"no such file: {path}")
+
+
+def _require_free(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        raise click.UsageError(f"folder {out} is not empty")
+    if out.exists() and not out.is_dir():
+        raise click.UsageError(f"{out} is a file, not a folder")
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping; what they mean is the checker's to say."""
+    overrides: dict[str, str] = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        name, value = name.strip(), value.strip()
+        if not (sign and name and value):
+            raise click.UsageError(f"--set {setting!r} is not NAME=VALUE")
+        if name in overrides:
+            raise click.UsageError(f"--set gives {name} twice")
+        overrides[name] = value
+    return overrides
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _print_diagnostics(
+    diagnostics: Iterable[Diagnostic], output_format: str, *, is_error: bool = False
+) -> None:
+    from ev3lang.diagnostics.render import render
+
+    stream = sys.stderr if is_error else sys.stdout
+    width = shutil.get_terminal_size((100, 24)).columns
+    color = _has_color(stream.isatty())
+    text = render(tuple(diagnostics), output_format, color=color, width=width)
+    click.echo(text, file=stream, nl=False, color=color)
+    if text and output_format == "text":
+        click.echo(file=stream)
+
+
+def _has_color(is_terminal: bool) -> bool:
+    """As https://no-color.org asks: any value of NO_COLOR but the empty one switches it off."""
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether unreadable arguments asked for JSON, so that the complaint is JSON as well."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        argument == "--output-format=json" or (argument == "--output-format" and value == "json")
+        for argument, value in pairs
+    )
+
+
+def _words(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _report_bug(error: Exception) -> int:
+    """Says that it is our fault and where the traceback is."""
+    words = "".join(traceback.format_exception(error))
+    summary = traceback.format_exception_only(error)[-1].strip()
+    click.echo(f"ev3lang: this is a bug in ev3lang, not in your spec: {summary}", err=True)
+    if os.environ.get("EV3LANG_TRACEBACK"):
+        click.echo(words, err=True)
+        return BUG
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="ev3lang-traceback-", suffix=".txt", encoding="utf-8", delete=False
+    ) as file:
+        file.write(f"ev3lang {__version__}, Python {sys.version}\n{words}")
+    click.echo(
+        f"Please report it with the spec and the file {file.name}; "
+        "EV3LANG_TRACEBACK=1 shows the same here.",
+        err=True,
+    )
+    return BUG

@@ -1,0 +1,180 @@
+"""A run's folder: what was asked, what happened, what came of it, readable without ev3lang."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ev3lang import __version__
+from ev3lang.catalog.signature import Type
+from ev3lang.plan.plan import Layers, Link, ModelPlan, Plan
+from ev3lang.runtime import events
+
+RUNS = Path("runs")
+
+
+def semantic_hash(plan: Plan) -> str:
+    """64 hexadecimal digits that change with what a spec means, never with its layout."""
+    return hashlib.sha256(repr(plan).encode()).hexdigest()
+
+
+def create(out: Path | None, plan: Plan) -> Path:
+    """A new folder for a run: `out`, or `runs/<name>-<hash>-<n>` with the first free number.
+
+    Raises OSError where it can't be made, FileExistsError where `out` holds something already.
+    """
+    if out is not None:
+        require_free(out)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+    RUNS.mkdir(exist_ok=True)
+    stem = f"{plan.name}-{semantic_hash(plan)[:8]}"
+    number = 1
+    while True:
+        # another run may take the same number at the same time: only one of both makes it
+        with contextlib.suppress(FileExistsError):
+            (RUNS / f"{stem}-{number}").mkdir()
+            return RUNS / f"{stem}-{number}"
+        number += 1
+
+
+def require_free(out: Path) -> None:
+    """Raises FileExistsError unless `out` is an empty folder or nothing at all."""
+    if out.is_dir():
+        if any(out.iterdir()):
+            raise FileExistsError(errno.EEXIST, "the folder is not empty", str(out))
+    elif out.exists():
+        raise FileExistsError(errno.EEXIST, "it is a file, not a folder", str(out))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Puts the value into the file at once: whoever looks finds all of it or nothing."""
+    _write(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Puts the text into the file at once, in UTF-8."""
+    _write(path, text.encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+class EventLog:
+    """Appends a line for each event to `events.jsonl`; a line that doesn't fit leaves no trace."""
+
+    def __init__(self, folder: Path) -> None:
+        # unbuffered: what is logged is in the file, whatever happens next
+        self._file = (folder / "events.jsonl").open("ab", buffering=0)
+        self._lines: list[bytes] = []
+
+    def __call__(self, event: events.Event) -> None:
+        value = events.line(event)
+        if value is not None:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            self._lines.append(text.encode() + b"\n")
+
+    def flush(self) -> None:
+        """Writes the lines so far. Raises OSError, with the file cut back to whole lines."""
+        end = self._file.tell()
+        left = memoryview(b"".join(self._lines))
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise
+        self._lines.clear()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def save_weights(folder: Path, models: tuple[ModelPlan, ...], params: Any) -> None:
+    """Writes `accepted/`: `weights.npz`, an array for each path, and `models.json`, their plans."""
+    final, partial = folder / "accepted", folder / "accepted.partial"
+    partial.mkdir()
+    try:
+        with (partial / "weights.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays_by_path(params))
+        write_json(partial / "models.json", {"models": [_model_json(model) for model in models]})
+        partial.replace(final)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def arrays_by_path(params: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree of weights by their path, as in `net/0/kernel`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def _model_json(model: ModelPlan) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "input": list(model.input),
+        "output": str(model.output),
+        "layers": _plain(model.layers),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Layers, links and option values as JSON has them."""
+    match value:
+        case Layers():
+            return [
+                {
+                    "name": layer.name,
+                    "options": {name: _plain(option) for name, option in layer.options},
+                    "input": list(layer.input),
+                    "output": list(layer.output),
+                }
+                for layer in value.layers
+            ]
+        case Link():
+            return {"name": value.name, "options": {n: _plain(o) for n, o in value.options}}
+        case Type():
+            return str(value)
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            assert value is None or isinstance(value, (bool, int, float, str)), repr(value)
+            return value
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of every library that numbers depend on."""
+    libraries = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+    return {
+        "ev3lang": __version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in libraries},
+    }

@@ -1,0 +1,188 @@
+"""What models are worth on a split: values with intervals, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import jax
+import numpy as np
+
+from ev3lang.backend.emit import Program
+from ev3lang.plan.plan import Expr, Plan
+from ev3lang.runtime.intervals import Interval, bootstrap_interval, student, tango, wilson
+from ev3lang.runtime.report import Better, Comparison, Quantity
+
+RESAMPLES = 1000
+
+Values = Mapping[str, np.ndarray]
+"""Each metric of one model: `[B]` per example, `[]` of the set or the model, or a table."""
+
+
+@attrs.frozen
+class Measured:
+    """Every model by every metric on one split.
+
+    tables   metrics that are tables, such as a confusion matrix, as rows
+    """
+
+    quantities: Mapping[str, Quantity]
+    metrics: Mapping[str, Mapping[str, Interval]]
+    tables: Mapping[str, Mapping[str, tuple[tuple[float, ...], ...]]]
+    comparisons: tuple[Comparison, ...]
+
+
+@attrs.frozen
+class _Metric:
+    name: str
+    value: Expr
+    better: Better | None
+
+    @property
+    def is_binary(self) -> bool:
+        return self.is_per_example and self.value.type.kind == "bool"
+
+    @property
+    def is_per_example(self) -> bool:
+        return self.value.level == "example"
+
+    @property
+    def is_of_set(self) -> bool:
+        return self.value.level == "set"
+
+
+def measure(
+    plan: Plan,
+    program: Program,
+    weights: Mapping[str, Any],
+    fields: Mapping[str, Any],
+) -> Measured:
+    """Accepted, current and baselines by everything shown and every objective.
+
+    weights   of all models of the plan, under the name the report gives them; `accepted` is
+              compared with each of the others on the same examples
+    fields    the split, `[B, *dimensions]` each
+    Proportions get Wilson's interval, means of reals Student's, values of a set the bootstrap's;
+    differences Tango's, Student's and the bootstrap's, all of them paired.
+    """
+    metrics = _metrics(plan)
+    values: dict[str, Values] = {
+        model: jax.device_get(program.measure(params, dict(fields)))
+        for model, params in weights.items()
+    }
+    of_set = [
+        each for each in metrics if each.is_of_set and values["accepted"][each.name].ndim == 0
+    ]
+    resampled = _resampled(program, weights, fields, [each.name for each in of_set], plan.seed)
+    examples = len(next(iter(fields.values())))
+    scalars = [
+        each for each in metrics if each.is_per_example or values["accepted"][each.name].ndim == 0
+    ]
+    return Measured(
+        quantities={each.name: Quantity(each.better, each.is_binary) for each in scalars},
+        metrics={
+            model: {
+                each.name: _interval(
+                    each, values[model][each.name], resampled[model].get(each.name), examples
+                )
+                for each in scalars
+            }
+            for model in weights
+        },
+        tables={
+            model: tables
+            for model in weights
+            if (
+                tables := {
+                    each.name: tuple(map(tuple, values[model][each.name].astype(float).tolist()))
+                    for each in metrics
+                    if each not in scalars
+                }
+            )
+        },
+        comparisons=tuple(
+            Comparison(
+                other,
+                each.name,
+                _difference(
+                    each,
+                    (values["accepted"][each.name], values[other][each.name]),
+                    (resampled["accepted"].get(each.name), resampled[other].get(each.name)),
+                    examples,
+                ),
+            )
+            for other in weights
+            if other != "accepted"
+            for each in scalars
+            if each.is_per_example or each.is_of_set
+        ),
+    )
+
+
+def _metrics(plan: Plan) -> list[_Metric]:
+    """What the report shows, then the objectives that it doesn't, each once."""
+    directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
+    found = {each.name: _Metric(each.name, each.value, each.better) for each in plan.shown}
+    for each in plan.objectives:
+        found[each.name] = _Metric(each.name, each.value, directions[each.direction])
+    return list(found.values())
+
+
+def _resampled(
+    program: Program,
+    weights: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    names: list[str],
+    seed: int,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Values of a set on resampled sets, `[RESAMPLES]` each; the same sets for every model."""
+    if not names:
+        return {model: {} for model in weights}
+    columns: dict[str, Any] = {name: np.asarray(column) for name, column in fields.items()}
+    examples = len(next(iter(columns.values())))
+    draw = np.random.Generator(np.random.PCG64(seed))
+    found: dict[str, dict[str, list[float]]] = {
+        model: {name: [] for name in names} for model in weights
+    }
+    for _ in range(RESAMPLES):
+        rows = draw.integers(0, examples, examples)
+        drawn = {name: column[rows] for name, column in columns.items()}
+        for model, params in weights.items():
+            values = jax.device_get(program.measure(params, drawn))
+            for name in names:
+                found[model][name].append(float(values[name]))
+    return {
+        model: {name: np.asarray(values) for name, values in each.items()}
+        for model, each in found.items()
+    }
+
+
+def _interval(
+    metric: _Metric, value: np.ndarray, resampled: np.ndarray | None, examples: int
+) -> Interval:
+    if metric.is_binary:
+        return wilson(int(value.sum()), len(value))
+    if metric.is_per_example:
+        return student(value)
+    if resampled is not None:
+        return bootstrap_interval(float(value), resampled, examples)
+    return Interval(float(value), None, None, 0)
+
+
+def _difference(
+    metric: _Metric,
+    values: tuple[np.ndarray, np.ndarray],
+    resampled: tuple[np.ndarray | None, np.ndarray | None],
+    examples: int,
+) -> Interval:
+    first, second = values
+    if metric.is_binary:
+        right, other = first.astype(bool), second.astype(bool)
+        return tango(int((right & ~other).sum()), int((other & ~right).sum()), len(first))
+    if metric.is_per_example:
+        return student(first.astype(np.float64) - second)
+    one, two = resampled
+    assert one is not None, f"{metric.name} was not resampled"
+    assert two is not None, f"{metric.name} was not resampled"
+    return bootstrap_interval(float(first) - float(second), one - two, examples)

@@ -1,0 +1,553 @@
+"""What a person sees of a run: its progress while it goes on, and its report."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import IO, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ev3lang.plan.plan import ObjectivePlan, Plan
+from ev3lang.runtime.events import (
+    Closed,
+    Compiled,
+    Event,
+    IterationDone,
+    Measuring,
+    RunEnded,
+    RunStarted,
+)
+from ev3lang.runtime.intervals import Interval
+from ev3lang.runtime.report import (
+    Comparison,
+    Quantity,
+    Report,
+    duration,
+    share,
+)
+
+REFRESH_S = 0.2
+LINE_S = 0.5
+LINE_SHARE = 0.02
+"""A line in a log waits at least so long, and for this share of the time that has passed."""
+
+BARS = "▁▂▃▄▅▆▇█"
+NARROW = 72
+
+GOOD, BAD, DIM, HEADING = "green", "red", "dim", "bold"
+
+
+class Display(Protocol):
+    """Something that shows events until it is closed."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def display(stream: IO[str], *, is_quiet: bool) -> Display:
+    """What suits the stream: nothing, a live table on a terminal, else lines."""
+    if is_quiet:
+        return _Silence()
+    console = _console(stream)
+    return _LiveDisplay(console) if console.is_terminal else _Lines(console)
+
+
+def show_report(report: Report, folder: str, stream: IO[str]) -> None:
+    """Writes the report so that it can be read without the spec."""
+    console = _console(stream)
+    with console.capture() as capture:
+        for part in _report_parts(report, folder, console.width):
+            console.print(part)
+    # cells are padded to their column's width, lines need not end so
+    stream.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would end the process, and hours of training with it
+        raise BrokenPipeError
+
+
+def _console(stream: IO[str]) -> Console:
+    """Colours as the terminal and NO_COLOR have it; a log gets lines as long as they are."""
+    is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    # off a terminal rich would guess 80 columns and wrap
+    width = None if is_terminal else 120
+    return _Console(
+        file=stream,
+        force_terminal=is_terminal,
+        width=width,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        no_color=bool(os.environ.get("NO_COLOR")) or None,
+        soft_wrap=not is_terminal,
+    )
+
+
+# ---------------------------------------------------------------- progress
+
+
+class _Silence:
+    def __call__(self, event: Event) -> None:
+        del event
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines:
+    """A line for what matters, and for the rest one every half second, rarer in a long run."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._first_s = self._last_s = -math.inf
+        self._has_reader = True
+        self._plan: Plan | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._plan = event.plan
+                self._say(f"{event.plan.name} on {event.device}, writing to {event.folder}")
+            case Compiled():
+                self._say(f"compiled in {duration(event.wall_s)}")
+            case IterationDone():
+                now = self._clock()
+                is_last = self._plan is not None and event.iteration == self._plan.stop.iterations
+                if event.iteration == 1:
+                    self._first_s = now
+                pause_s = max(LINE_S, LINE_SHARE * (now - self._first_s))
+                if event.decision == "accepted" or is_last or now - self._last_s >= pause_s:
+                    self._last_s = now
+                    self._say(self._iteration(event))
+            case Closed():
+                if event.decision != "not_asked":
+                    self._say(f"last query: {event.decision}")
+            case RunEnded():
+                self._say(f"ended after {_iterations(event.iterations)}: {event.outcome.words}")
+            case Measuring():
+                self._say(event.what)
+
+    def _iteration(self, done: IterationDone) -> str:
+        assert self._plan is not None, "iterations come after the start"
+        objective = self._plan.objective(self._plan.rank_by)
+        value = _objective_text(objective)
+        best = "all candidates lost" if done.chosen is None else f"best {done.chosen}"
+        return (
+            f"iteration {done.iteration}{_of(self._plan)}: {best}, {objective.name} on assess: "
+            f"current {value(done.current[objective.name].value)}, "
+            f"accepted {value(done.accepted[objective.name].value)}; "
+            f"{done.decision.replace('_', ' ')}"
+        )
+
+    def _say(self, text: str) -> None:
+        if not self._has_reader:
+            return
+        try:
+            self._console.print(Text(text))
+            self._console.file.flush()
+        except BrokenPipeError:
+            # `ev3lang run … | head`: nobody looks on, and the run goes on
+            self._has_reader = False
+
+    def close(self) -> None:
+        pass
+
+
+class _LiveDisplay:
+    """A table that is drawn over itself, a few times a second."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._started: RunStarted | None = None
+        self._last: IterationDone | None = None
+        self._status = ""
+        self._chosen: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
+        self._history: list[float] = []
+        self._accepted_in: list[int] = []
+        self._first_s = self._drawn_s = self._start_s = 0.0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._started = event
+                self._start_s = self._clock()
+                self._status = "compiling"
+                self._live.start()
+                self._draw()
+            case Compiled():
+                self._status = f"compiled in {duration(event.wall_s)}"
+                self._draw()
+            case IterationDone():
+                self._note(event)
+            case Closed():
+                pass
+            case RunEnded():
+                self._status = event.outcome.words
+                self._draw()
+            case Measuring():
+                self._status = event.what
+                self._draw()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _note(self, done: IterationDone) -> None:
+        assert self._started is not None, "iterations come after the start"
+        now = self._clock()
+        if self._last is None:
+            self._first_s = now
+        self._last = done
+        if done.chosen is not None:
+            self._chosen[done.chosen] = self._chosen.get(done.chosen, 0) + 1
+        for candidate in done.candidates:
+            if candidate.is_quarantined:
+                self._lost[candidate.name] = self._lost.get(candidate.name, 0) + 1
+        self._history.append(done.current[self._started.plan.rank_by].value)
+        if done.decision == "accepted":
+            self._accepted_in.append(done.iteration)
+        if now - self._drawn_s >= REFRESH_S / 2:
+            self._status = self._pace(done, now)
+            self._draw()
+
+    def _pace(self, done: IterationDone, now: float) -> str:
+        """Iterations a second and what is left at that pace."""
+        assert self._started is not None
+        stop = self._started.plan.stop
+        # the first iteration has no beginning to measure from
+        if done.iteration < 2 or now <= self._first_s:
+            return ""
+        rate = (done.iteration - 1) / (now - self._first_s)
+        lefts = []
+        if stop.iterations is not None:
+            lefts.append((stop.iterations - done.iteration) / rate)
+        if stop.seconds is not None:
+            lefts.append(stop.seconds - (now - self._start_s))
+        pace = f"{rate:.3g} a second"
+        return f"{pace}, about {duration(max(0.0, min(lefts)))} left" if lefts else pace
+
+    def _draw(self) -> None:
+        self._drawn_s = self._clock()
+        self._live.update(self._picture(), refresh=True)
+
+    def _picture(self) -> RenderableType:
+        assert self._started is not None
+        plan, done = self._started.plan, self._last
+        head = Text.assemble((plan.name, HEADING), " on ", self._started.device)
+        if done is None:
+            return _one_line(head.append(f"  {self._status}", DIM))
+        pace = Text(f"iteration {done.iteration}{_of(plan)}  ").append(self._status, DIM)
+        objective = plan.objective(plan.rank_by)
+        return Group(
+            _one_line(head),
+            _one_line(pace),
+            self._candidates(done),
+            *self._standing(objective, done),
+            # a terminal echoes ^C here; at the end of a full line it would move the picture
+            Text(""),
+        )
+
+    def _candidates(self, done: IterationDone) -> Table:
+        assert self._started is not None
+        plan = self._started.plan
+        is_narrow = self._console.width < NARROW
+        table = _table("candidate", "best", *([] if is_narrow else ["lost"]))
+        objectives = [plan.objective(plan.rank_by)] if is_narrow else list(plan.objectives)
+        for objective in objectives:
+            table.add_column(objective.name, justify="right", no_wrap=True)
+        # as many as fit on the screen with what stands around them
+        room = max(1, self._console.height - 10)
+        for candidate in done.candidates[:room]:
+            is_chosen = candidate.name == done.chosen
+            cells = [
+                _interval_cell(candidate.scores[each.name], _objective_text(each), is_narrow)
+                if not candidate.is_quarantined
+                else Text("lost", BAD)
+                for each in objectives
+            ]
+            lost = [] if is_narrow else [str(self._lost.get(candidate.name, 0))]
+            table.add_row(
+                _one_line(
+                    Text(
+                        ("› " if is_chosen else "  ") + candidate.name,
+                        HEADING if is_chosen else "",
+                    )
+                ),
+                str(self._chosen.get(candidate.name, 0)),
+                *lost,
+                *cells,
+            )
+        if len(done.candidates) > room:
+            table.add_row(Text(f"  and {len(done.candidates) - room} more", DIM))
+        return table
+
+    def _standing(self, objective: ObjectivePlan, done: IterationDone) -> Iterable[Text]:
+        """Current, accepted and how current came here."""
+        value = _objective_text(objective)
+        is_narrow = self._console.width < NARROW
+        for name, scores in (("current", done.current), ("accepted", done.accepted)):
+            line = _one_line(Text(f"{name:<9}", HEADING))
+            line.append_text(_interval_cell(scores[objective.name], value, is_narrow))
+            if name == "current":
+                line.append("  " + sparkline(self._history, max(8, self._console.width // 3)))
+            elif self._accepted_in:
+                times = _counted(len(self._accepted_in), "acceptance")
+                line.append(f"  {times}, the last in iteration {self._accepted_in[-1]}", GOOD)
+            else:
+                line.append("  none accepted so far", DIM)
+            yield line
+        yield _one_line(
+            Text(
+                f"{objective.name} on assess, 95% intervals; "
+                f"{share(done.evidence.budget_left)} of the evidence budget left",
+                DIM,
+            )
+        )
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The values as bars from their least to their greatest, averaged down to `width` of them."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite or width < 1:
+        return ""
+    cells = min(width, len(finite))
+    edges = [round(i * len(finite) / cells) for i in range(cells + 1)]
+    means = [math.fsum(finite[start:end]) / (end - start) for start, end in pairwise(edges)]
+    low, high = min(means), max(means)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((mean - low) * scale)] for mean in means)
+
+
+# ---------------------------------------------------------------- the report
+
+
+def _report_parts(report: Report, folder: str, width: int) -> Iterable[RenderableType]:
+    is_narrow = width < NARROW
+    yield Text.assemble("\n", (report.name, HEADING), f" on {report.device}, seed {report.seed}")
+    yield Text(f"Ended after {_iterations(report.iterations)}: {report.outcome.words}.")
+    yield _heading("What was asked")
+    yield _pairs(report.asked)
+    yield _heading("What was tried")
+    yield from _tried(report)
+    yield _heading("What was accepted")
+    yield from _accepted(report)
+    yield _heading("What it is worth")
+    yield from _worth(report, is_narrow)
+    yield _heading("Where the time went")
+    yield Text(_timings(report))
+    for warning in report.warnings:
+        yield Text(f"\nwarning: {warning}", "yellow")
+    yield Text.assemble("\nFiles are in ", (folder, HEADING))
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", HEADING)
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style=DIM, no_wrap=True)
+    table.add_column()
+    for heading, text in pairs:
+        table.add_row(heading, text)
+    return table
+
+
+def _tried(report: Report) -> Iterable[RenderableType]:
+    table = _table("candidate", "best", "moved", "lost", "typical gain")
+    is_share = report.quantities[report.ranked_by].is_share
+    for tried in report.tried:
+        gain = "-" if tried.gain is None else _difference_text(tried.gain, is_share)
+        table.add_row(
+            tried.name,
+            str(tried.best),
+            str(tried.moved),
+            str(tried.quarantined),
+            gain + (" pp" if is_share and tried.gain is not None else ""),
+        )
+    yield table
+    yield Text(
+        "best: iterations it ranked first; moved: it became current; lost: a value was not "
+        f"finite; typical gain: median change of {report.ranked_by} on assess in one iteration",
+        DIM,
+    )
+
+
+def _accepted(report: Report) -> Iterable[RenderableType]:
+    times = _counted(len(report.acceptances), "acceptance")
+    queries = _counted(report.queries, "query", "queries")
+    text = f"{times} in {queries} to the adapt split."
+    if not report.outcome.is_own_stop:
+        text += f" {share(report.budget_left)} of the evidence budget was left."
+    yield Text(text)
+    if not report.acceptances:
+        yield Text("Nothing passed the test: accepted is the model the run started with.", "yellow")
+        return
+    table = _table("accepted in", "gained", "lost", "level")
+    for acceptance in report.acceptances:
+        table.add_row(
+            "the last query" if acceptance.is_closing else f"iteration {acceptance.iteration}",
+            str(acceptance.wins),
+            str(acceptance.losses),
+            f"{100 * acceptance.level:.2g}%",
+        )
+    yield table
+    yield Text(
+        "gained, lost: assess examples that only the new, only the old accepted model got right; "
+        "level: the chance to be wrong that its test on the adapt split was allowed",
+        DIM,
+    )
+
+
+def _worth(report: Report, is_narrow: bool) -> Iterable[RenderableType]:
+    if report.split == "report":
+        measured = report.metrics["accepted"].values()
+        examples = max((each.examples for each in measured), default=0)
+        yield Text(
+            f"Measured once, on the {examples} examples of the report split, which nothing was "
+            "chosen by."
+        )
+    else:
+        yield Text(
+            "Measured on assess, which candidates were chosen by: these values flatter, and "
+            "claim nothing. The report split stays unread.",
+            "yellow",
+        )
+    table = _table("model", "gradient steps")
+    names = [
+        name for name in report.quantities if any(name in each for each in report.metrics.values())
+    ]
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for model, values in report.metrics.items():
+        table.add_row(
+            model,
+            str(report.steps[model]),
+            *(
+                _interval_cell(values[name], _quantity_text(report.quantities[name]), is_narrow)
+                if name in values
+                else ""
+                for name in names
+            ),
+        )
+    yield table
+    for name, words in report.baselines:
+        yield Text(f"{name}: {words}", DIM)
+    for comparison in report.comparisons:
+        yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
+    for model, tables in report.tables.items():
+        for name, rows in tables.items():
+            yield Text(f"\n{name} of {model} (rows: first argument, columns: second)", DIM)
+            yield _matrix(rows)
+
+
+def _comparison(comparison: Comparison, quantity: Quantity) -> str:
+    difference = comparison.difference
+    if difference.value == difference.low == difference.high == 0:
+        return f"accepted minus {comparison.other}, {comparison.metric}: the same on every example"
+    unit = " pp" if quantity.is_share else ""
+    value = _difference_text(difference.value, quantity.is_share)
+    text = f"accepted minus {comparison.other}, {comparison.metric}: {value}{unit}"
+    if difference.low is None or difference.high is None:
+        return text
+    low = _difference_text(difference.low, quantity.is_share)
+    high = _difference_text(difference.high, quantity.is_share)
+    text += f" ({low} to {high}{unit})"
+    if difference.low <= 0 <= difference.high:
+        return f"{text}, no difference shown"
+    is_better = (difference.value > 0) == (quantity.better != "lower")
+    return text if quantity.better is None else f"{text}, {'better' if is_better else 'worse'}"
+
+
+def _timings(report: Report) -> str:
+    """What took long enough to be told; the first iteration is a moment, not a part."""
+    parts = [
+        f"{name.removesuffix('_s')} {duration(each)}"
+        for name, each in report.timings.items()
+        if each >= 0.001 and name != "first_iteration_s"
+    ]
+    first = report.timings.get("first_iteration_s")
+    moment = "" if first is None else f"; the first iteration was done after {duration(first)}"
+    return ", ".join(parts) + moment
+
+
+def _matrix(rows: Sequence[Sequence[float]]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for _ in rows[0]:
+        table.add_column(justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(f"{value:g}" for value in row))
+    return table
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _table(first: str, *counts: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style=DIM)
+    # the one column that gives way where the terminal is narrow
+    table.add_column(first, overflow="fold", min_width=10)
+    for name in counts:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _one_line(text: Text) -> Text:
+    """Cut where the terminal ends, so that the picture keeps its height."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _interval_cell(interval: Interval, value: Callable[[float], str], is_narrow: bool) -> Text:
+    text = Text(value(interval.value))
+    if not is_narrow and interval.low is not None and interval.high is not None:
+        text.append(f"  {value(interval.low)} to {value(interval.high)}", DIM)
+    return text
+
+
+def _objective_text(objective: ObjectivePlan) -> Callable[[float], str]:
+    return _share_text if objective.is_binary else _real_text
+
+
+def _quantity_text(quantity: Quantity) -> Callable[[float], str]:
+    return _share_text if quantity.is_share else _real_text
+
+
+def _share_text(value: float) -> str:
+    return f"{100 * value:.1f}%" if math.isfinite(value) else "not finite"
+
+
+def _real_text(value: float) -> str:
+    if not math.isfinite(value):
+        return "not finite"
+    return str(int(value)) if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _difference_text(value: float, is_share: bool) -> str:
+    text = f"{100 * value:+.1f}" if is_share else f"{value:+.3g}"
+    return "0" + text[2:] if float(text) == 0 else text
+
+
+def _of(plan: Plan) -> str:
+    return "" if plan.stop.iterations is None else f" of {plan.stop.iterations}"
+
+
+def _iterations(count: int) -> str:
+    return _counted(count, "iteration")
+
+
+def _counted(count: int, noun: str, nouns: str | None = None) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"

@@ -1,0 +1,132 @@
+"""A plan, its events and its report, written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ev3lang.catalog.signature import Type
+from ev3lang.outcome import Outcome
+from ev3lang.plan.plan import (
+    Apply,
+    BaselinePlan,
+    Candidate,
+    DataPlan,
+    Field,
+    Forward,
+    Gate,
+    LayerPlan,
+    Layers,
+    Link,
+    ModelPlan,
+    ObjectivePlan,
+    OptimizerPlan,
+    Plan,
+    Shown,
+    Split,
+    StopPlan,
+)
+from ev3lang.runtime.events import (
+    CandidateDone,
+    Closed,
+    Compiled,
+    Event,
+    Evidence,
+    IterationDone,
+    RunEnded,
+    RunStarted,
+)
+from ev3lang.runtime.intervals import Interval, wilson
+
+LABEL = Type("class", (3,))
+FEATURES = Field("features", Type("f32", (4,)))
+LOGITS = Forward("net", (FEATURES,), Type("logits", (3,)))
+RIGHT = Apply(
+    "==",
+    (Apply("argmax", (LOGITS,), LABEL, "example"), Field("label", LABEL)),
+    Type("bool"),
+    "example",
+)
+ENTROPY = Apply(
+    "cross_entropy",
+    (LOGITS, Field("label", LABEL)),
+    Type("real"),
+    "example",
+    (("label_smoothing", 0.0),),
+)
+SGD = OptimizerPlan("sgd(0.1)", (Link("sgd", (("learning_rate", 0.1),)),))
+
+
+def candidate(name: str, steps: int = 10) -> Candidate:
+    return Candidate(name, ENTROPY, "entropy", SGD, steps, 16)
+
+
+PLAN = Plan(
+    name="flowers",
+    seed=3,
+    data=DataPlan(
+        name="iris",
+        source="sklearn.iris",
+        options=(),
+        fields=(("features", FEATURES.type), ("label", LABEL)),
+        derived=(),
+        normalized=(),
+        split=Split((0.6, 0.15, 0.15, 0.1), "label", 0),
+        rows=150,
+        batch=16,
+    ),
+    models=(
+        ModelPlan(
+            "net",
+            (4,),
+            LOGITS.type,
+            Layers((LayerPlan("dense", (("width", 3), ("bias", True)), (4,), (3,)),)),
+            True,
+        ),
+    ),
+    explored="net",
+    candidates=(candidate("entropy with sgd(0.1)"), candidate("entropy with adamw(1e-3)")),
+    batches="shared",
+    objectives=(
+        ObjectivePlan("accuracy", RIGHT, "maximize", 0.95, (0.0, 1.0)),
+        ObjectivePlan("log_loss", ENTROPY, "minimize", None, None),
+    ),
+    rank_by="accuracy",
+    move="unless worse",
+    rule=Gate("accuracy", 0.05),
+    stop=StopPlan(30, 120.0, (), False),
+    shown=(Shown("accuracy", RIGHT, "higher", (0.0, 1.0)),),
+    baselines=(BaselinePlan("plain", ENTROPY, "entropy", SGD, False, 16),),
+)
+
+SPLITS = {"explore": 90, "assess": 23, "adapt": 22, "report": 15}
+
+
+def iteration(number: int, *, decision: str = "not_asked", lost: bool = False) -> IterationDone:
+    right = min(22, 8 + number // 2)
+    scores = {
+        "accuracy": wilson(right, 23),
+        "log_loss": Interval(1.2 / number, None, None, 23),
+    }
+    first, second = (each.name for each in PLAN.candidates)
+    return IterationDone(
+        iteration=number,
+        candidates=(CandidateDone(first, scores, False), CandidateDone(second, scores, lost)),
+        chosen=first,
+        has_moved=True,
+        decision=decision,  # type: ignore[arg-type]
+        why="assess shows no gain yet",
+        evidence=Evidence(5, 1, 0.93, 0.0025, 0.9 if decision == "accepted" else 1.0),
+        current=scores,
+        accepted=scores if decision == "accepted" else {**scores, "accuracy": wilson(8, 23)},
+    )
+
+
+def some_events(folder: Path) -> Iterator[Event]:
+    yield RunStarted(PLAN, "cpu", folder, SPLITS)
+    yield Compiled(0.62)
+    for number in range(1, 31):
+        decision = "accepted" if number == 12 else "rejected" if number == 20 else "not_asked"
+        yield iteration(number, decision=decision, lost=number == 5)
+    yield Closed("accepted", "the last query passed", Evidence(3, 1, 0.5, 0.04, 0.0))
+    yield RunEnded(Outcome.ITERATIONS, 30)
