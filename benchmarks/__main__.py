@@ -1,0 +1,144 @@
+"""`python -m benchmarks [A] [B] [quality]`: speed as ratios of medians, and what runs are worth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks import floor, published, quality
+from benchmarks.workloads import WORKLOADS, Workload
+from ev3lang.backend.emit import emit
+from ev3lang.plan.fuse import fuse
+
+RESULTS = Path(__file__).parent / "results"
+
+TARGETS = {
+    "A": {"times faster than published": 60.0},
+    "B": {"times faster than published": 7.0, "times the floor": 1.25},
+}
+
+
+def ours(workload: Workload, count: int) -> tuple[Callable[[], None], str]:
+    """A function that runs `count` iterations as a segment, and how they are lowered."""
+    fused = fuse(workload.plan, jax.default_backend())
+    program = emit(fused, workload.tables)
+    states = [program.init(jax.random.key(workload.plan.seed))]
+
+    def segment() -> None:
+        state, _, filled, _ = program.segment(states.pop(), count, False)
+        states.append(jax.block_until_ready(state))
+        assert int(filled) == count
+
+    return segment, ", ".join(group.lowering for group in fused.rollouts)
+
+
+def repeated(run: Callable[[], None], count: int) -> None:
+    for _ in range(count):
+        run()
+
+
+def timed(run: Callable[[], None], iterations: int) -> float:
+    """Milliseconds of one iteration."""
+    begin = time.perf_counter()
+    run()
+    return (time.perf_counter() - begin) * 1e3 / iterations
+
+
+def measure(workload: Workload, rounds: int) -> dict[str, Any]:
+    """Milliseconds an iteration of each, turn by turn so that a busy machine is busy for all."""
+    count = 100 if workload.name == "A" else 4
+    segment, lowering = ours(workload, count)
+    bare = floor.bare(workload)
+    runs: dict[str, tuple[Callable[[], None], int]] = {
+        "ours": (segment, count),
+        "floor": (lambda: repeated(bare, count), count),
+        "published": (published.loop(workload), 1),
+    }
+    started = {name: timed(run, 1) for name, (run, _) in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, (run, iterations) in runs.items():
+            times[name].append(timed(run, iterations))
+    median = {name: statistics.median(each) for name, each in times.items()}
+    best = {name: min(each) for name, each in times.items()}
+    return {
+        "about": workload.about,
+        "lowering": lowering,
+        "first_call_ms": started,
+        "median_ms": median,
+        "minimum_ms": best,
+        "runs": {name: len(each) for name, each in times.items()},
+        "ratios": {
+            "times faster than published": median["published"] / median["ours"],
+            "times the floor": median["ours"] / median["floor"],
+        },
+        "ratios_of_minima": {
+            "times faster than published": best["published"] / best["ours"],
+            "times the floor": best["ours"] / best["floor"],
+        },
+        "targets": TARGETS[workload.name],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "device": jax.devices()[0].device_kind,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "load": os.getloadavg(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [*WORKLOADS, "quality"]
+    parser.add_argument("what", nargs="*", help=f"any of {', '.join(names)}; all if none")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each loop (default 12)")
+    parser.add_argument("--keep", action="store_true", help="write results/NAME.json")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.what) - set(names):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}")
+    for name in arguments.what or names:
+        if name == "quality":
+            result = quality.measure()
+            print(json.dumps(result, indent=2))
+        else:
+            result = measure(WORKLOADS[name](), arguments.rounds)
+            show(name, result)
+        if arguments.keep:
+            keep(name, {"rounds": arguments.rounds, **result})
+
+
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Writes a result with what it was taken on and how to take it again."""
+    RESULTS.mkdir(exist_ok=True)
+    kept = {"repeat": f"python -m benchmarks {name} --keep", "machine": machine(), **result}
+    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    print(f"{name}: {result['about']} ({result['lowering']})")
+    for run, median in result["median_ms"].items():
+        best = result["minimum_ms"][run]
+        print(f"  {run:<10} {median:9.2f} ms an iteration (median), {best:.2f} (minimum)")
+    for ratio, value in result["ratios"].items():
+        target = result["targets"].get(ratio)
+        beside = f", to reach: {target:g}" if target is not None else ""
+        print(f"  {value:.2f} {ratio} (minima: {result['ratios_of_minima'][ratio]:.2f}){beside}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+"""A fused plan as a program: pure functions from state to state, and the only calls of `jax.jit`.
+
+An iteration reads as the method does: explore, assess, adapt. Whatever the plan fixes is closed
+over; the data are arguments, so that no program holds them as constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ev3lang.backend import adapt, assess, expressions, models, optimizers, streams
+from ev3lang.backend.explore import (
+    explore,
+    explored_models,
+    networks,
+    start_optimizer,
+    start_streams,
+)
+from ev3lang.backend.keys import named
+from ev3lang.backend.layout import held
+from ev3lang.backend.rollout import Rolled, gradient_step, known
+from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
+from ev3lang.backend.streams import Fields
+from ev3lang.outcome import Outcome
+from ev3lang.plan.plan import BaselinePlan, FusedPlan, Plan, fields_of
+from ev3lang.plan.simplify import stable
+
+Array: TypeAlias = jax.Array
+Tables: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Split to field to its examples `[B, *dimensions]`, derived and normalised; empty if endless."""
+
+SEGMENT = 256
+"""Records that one segment can hold: the most iterations between two words to the host."""
+
+
+@attrs.frozen(eq=False)
+class Program:
+    """An experiment as functions; each is compiled once, at its first call.
+
+    init            (key) -> RunState, with the start weights of every model
+    step            (state) -> (state, record): one iteration
+    segment         (state, count, is_time_up) -> (state, records, filled, closing): at most
+                    `count` iterations on the device, fewer if the run ends; `records` has
+                    SEGMENT rows of which `filled` are used. If the spec's own stop has come, or
+                    `is_time_up` says so, the last query is made and `closing` is its record
+                    (with no candidates). `state` is used up: its arrays are given to the result.
+    measure         (params, fields) -> every objective and shown value by name, per example
+                    `[B]` or of the set
+    train_baseline  (key, baseline, steps) -> its weights after so many steps from the start
+    examples        (key, split) -> the fields of a split: a finite one's, else a fresh draw
+    traces          what was traced so far, a name each: `segment` stands in it once for a run
+    """
+
+    fused: FusedPlan
+    init: Callable[[Array], RunState]
+    step: Callable[[RunState], tuple[RunState, Record]]
+    segment: Callable[[RunState, int, bool], tuple[RunState, Record, Array, Record]]
+    measure: Callable[[Params, Fields], dict[str, Array]]
+    train_baseline: Callable[[Array, BaselinePlan, int], Params]
+    examples: Callable[[Array, str], Fields]
+    traces: list[str]
+
+
+def emit(fused: FusedPlan, tables: Tables) -> Program:
+    """The program of a plan over its data.
+
+    tables   explore, assess, adapt and report, as NumPy or device arrays
+    """
+    plan = fused.plan
+    data = _device_tables(plan, tables)
+    # The report split stays out of every function that the run itself calls.
+    seen = {split: data[split] for split in ("explore", "assess", "adapt")}
+    report = data["report"]
+    traces: list[str] = []
+
+    def traced(name: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def note(*args: Any) -> Any:
+            traces.append(name)
+            return function(*args)
+
+        return jax.jit(note, **options)
+
+    init = traced("init", lambda data, key: start(plan, data, key))
+    step = traced("step", lambda data, state: iterate(fused, data, state))
+    segment = traced(
+        "segment",
+        lambda data, state, count, is_time_up: run(fused, data, state, count, is_time_up),
+        donate_argnums=1,
+    )
+    measure = traced("measure", lambda params, fields: report_values(plan, params, fields))
+    examples = traced(
+        "examples",
+        lambda split, key, draw: streams.examples(plan.data, split, key, draw),
+        static_argnums=2,
+    )
+    train = traced(
+        "baseline",
+        lambda data, key, steps, baseline: train_baseline(plan, baseline, data, key, steps),
+        static_argnums=3,
+    )
+    return Program(
+        fused=fused,
+        init=lambda key: init(seen, key),
+        step=lambda state: step(seen, state),
+        segment=lambda state, count, is_time_up: segment(
+            seen, state, np.int32(min(count, SEGMENT)), np.bool_(is_time_up)
+        ),
+        measure=measure,
+        train_baseline=lambda key, baseline, steps: train(
+            seen["explore"], key, np.int32(steps), baseline
+        ),
+        examples=lambda key, split: examples({**seen, "report": report}[split], key, split),
+        traces=traces,
+    )
+
+
+def _device_tables(plan: Plan, tables: Tables) -> dict[str, Fields]:
+    """The fields that the plan reads, on the device, of each split."""
+    read = fields_of(
+        *(candidate.loss for candidate in plan.candidates),
+        *(objective.value for objective in plan.objectives),
+        *(shown.value for shown in plan.shown),
+        *(baseline.loss for baseline in plan.baselines),
+    )
+    return {
+        split: {name: jnp.asarray(tables[split][name]) for name in read} if tables else {}
+        for split in ("explore", "assess", "adapt", "report")
+    }
+
+
+# ---------------------------------------------------------------- a run
+
+
+def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
+    """The state before the first iteration: every model's weights drawn by its name."""
+    params = {
+        model.name: models.init(model, named(key, "weights", model.name)) for model in plan.models
+    }
+    explored = explored_models(plan)
+    current = {name: params[name] for name in params if name in explored}
+    frozen = {name: params[name] for name in params if name not in explored}
+    fields = streams.examples(plan.data, data["assess"], key, "assess", jnp.int32(0))
+    values = assess.measure(plan.objectives, fields, networks(plan, params))
+    count = 0 if plan.data.is_endless else len(next(iter(data["explore"].values())))
+    zero = jnp.int32(0)
+    return RunState(
+        iteration=zero,
+        current=current,
+        accepted=current,
+        frozen=frozen,
+        opt_states=tuple(start_optimizer(each.optimizer, current) for each in plan.candidates),
+        streams=start_streams(plan, key, count),
+        key=key,
+        log_budget=jnp.log(jnp.float32(plan.rule.delta)),
+        current_values=values,
+        accepted_values=values,
+        current_steps=zero,
+        accepted_steps=zero,
+        lost_in_a_row=zero,
+        outcome=jnp.int32(Outcome.RUNNING),
+    )
+
+
+def iterate(
+    fused: FusedPlan, data: Mapping[str, Fields], state: RunState
+) -> tuple[RunState, Record]:
+    """One iteration of explore, assess and adapt."""
+    plan = fused.plan
+    base = networks(plan, state.frozen)
+    iteration = state.iteration
+    moved_streams, rolled = explore(fused, state, data["explore"])
+
+    fields = streams.examples(plan.data, data["assess"], state.key, "assess", iteration)
+    state = _measured_anew(plan, state, fields)
+    ranking = assess.rank(
+        fused,
+        fields,
+        base,
+        rolled,
+        state.current,
+        state.current_values,
+        named(state.key, "assess", iteration),
+    )
+    state = _moved(plan, state, rolled, ranking)
+    state = attrs.evolve(state, iteration=iteration + 1, streams=moved_streams)
+
+    state, verdict = adapt.decide(
+        plan,
+        state,
+        base,
+        lambda: streams.examples(plan.data, data["adapt"], state.key, "adapt", iteration),
+        _ratio(data),
+        jnp.any(ranking.is_finite),
+    )
+    state = attrs.evolve(state, outcome=adapt.outcome(plan, state))
+    return state, _record(
+        plan,
+        state,
+        verdict,
+        scores=ranking.scores,
+        loss=rolled.losses,
+        is_finite=ranking.is_finite,
+        chosen=jnp.where(jnp.any(ranking.is_finite), ranking.best, -1),
+        moved=ranking.leads,
+    )
+
+
+def run(
+    fused: FusedPlan,
+    data: Mapping[str, Fields],
+    state: RunState,
+    count: Array,
+    is_time_up: Array,
+) -> tuple[RunState, Record, Array, Record]:
+    """Up to `count` iterations, and at the spec's own stop the last query: a segment."""
+    plan = fused.plan
+    blank = blank_record(len(plan.candidates), len(plan.objectives))
+    ring = jax.tree.map(lambda leaf: jnp.zeros((SEGMENT, *leaf.shape), leaf.dtype), blank)
+    time = jnp.where(is_time_up, jnp.int32(Outcome.TIME), jnp.int32(Outcome.RUNNING))
+    state = attrs.evolve(state, outcome=adapt.first(state.outcome, time))
+
+    def goes_on(carry: tuple[RunState, Record, Array]) -> Array:
+        state, _, filled = carry
+        return (filled < count) & (state.outcome == Outcome.RUNNING)
+
+    def one_more(carry: tuple[RunState, Record, Array]) -> tuple[RunState, Record, Array]:
+        state, records, filled = carry
+        state, record = iterate(fused, data, state)
+        records = jax.tree.map(
+            lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, filled, 0),
+            records,
+            record,
+        )
+        return state, records, filled + 1
+
+    state, records, filled = jax.lax.while_loop(goes_on, one_more, (state, ring, jnp.int32(0)))
+    is_own_stop = jnp.any(jnp.stack([state.outcome == end for end in Outcome if end.is_own_stop]))
+    state, closing = _closed(plan, data, state, is_own_stop)
+    return state, records, filled, closing
+
+
+def _closed(
+    plan: Plan, data: Mapping[str, Fields], state: RunState, is_closing: Array
+) -> tuple[RunState, Record]:
+    """The state after the last query and that query's record, where it is time for it."""
+    closed, verdict = adapt.close(
+        plan,
+        state,
+        networks(plan, state.frozen),
+        lambda: streams.examples(plan.data, data["adapt"], state.key, "adapt", state.iteration),
+        _ratio(data),
+        is_closing,
+    )
+    return closed, _record(plan, closed, verdict)
+
+
+def _measured_anew(plan: Plan, state: RunState, fields: Fields) -> RunState:
+    """The state with its two models' values on assess; those on a finite split still hold."""
+    if not plan.data.is_endless:
+        return state
+    base = networks(plan, state.frozen)
+    return attrs.evolve(
+        state,
+        current_values=assess.measure(plan.objectives, fields, base.holding(state.current)),
+        accepted_values=assess.measure(plan.objectives, fields, base.holding(state.accepted)),
+    )
+
+
+def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking) -> RunState:
+    """Current in the place of the best candidate where it leads; optimizers go on, or anew."""
+    steps = jnp.asarray([candidate.steps for candidate in plan.candidates], jnp.int32)
+    is_lost = ~jnp.any(ranking.is_finite)
+    return attrs.evolve(
+        state,
+        current=pick(ranking.leads, ranking.params, state.current),
+        current_values=pick(ranking.leads, ranking.values, state.current_values),
+        current_steps=state.current_steps + jnp.where(ranking.leads, steps[ranking.best], 0),
+        opt_states=tuple(
+            pick(is_finite, opt_state, start_optimizer(candidate.optimizer, state.current))
+            for candidate, opt_state, is_finite in zip(
+                plan.candidates, rolled.opt_states, ranking.is_finite, strict=True
+            )
+        ),
+        lost_in_a_row=jnp.where(is_lost, state.lost_in_a_row + 1, 0),
+    )
+
+
+def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: Array) -> Record:
+    """What the host hears of an iteration or, without candidates, of the last query."""
+    return attrs.evolve(
+        blank_record(0, len(plan.objectives)),
+        iteration=state.iteration,
+        current=assess.means(plan.objectives, state.current_values),
+        accepted=assess.means(plan.objectives, state.accepted_values),
+        wins=verdict.wins,
+        losses=verdict.losses,
+        decision=verdict.decision,
+        power=verdict.power,
+        log_level=verdict.log_level,
+        log_budget=state.log_budget,
+        outcome=state.outcome,
+        **candidates,
+    )
+
+
+def _ratio(data: Mapping[str, Fields]) -> float:
+    """Examples in adapt over examples in assess; evaluation draws are of one size."""
+    counts = [len(next(iter(data[split].values()), ())) for split in ("adapt", "assess")]
+    return counts[0] / counts[1] if all(counts) else 1.0
+
+
+# ---------------------------------------------------------------- beside the run
+
+
+def report_values(plan: Plan, params: Params, fields: Fields) -> dict[str, Array]:
+    """Every objective and shown value over a split, per example or of the set.
+
+    params   the weights of all models, explored or not
+    """
+    memo: expressions.Memo = {}
+    network = networks(plan, params)
+    values = {each.name: each.value for each in plan.objectives}
+    values |= {each.name: each.value for each in plan.shown}
+    return {
+        name: jnp.asarray(expressions.evaluate(value, fields, network, memo))
+        for name, value in values.items()
+    }
+
+
+def train_baseline(
+    plan: Plan, baseline: BaselinePlan, split: Fields, key: Array, steps: Array
+) -> Params:
+    """The explored models' weights after `steps` of plain training from the run's own start.
+
+    Its batches and what it drops are drawn by the baseline's name, so that it neither follows a
+    candidate nor changes with one.
+    """
+    explored, loss = explored_models(plan), stable(baseline.loss)
+    params = {
+        model.name: models.init(model, named(key, "weights", model.name)) for model in plan.models
+    }
+    trained = {name: params[name] for name in params if name in explored}
+    frozen = networks(plan, {name: params[name] for name in params if name not in explored})
+    chain = optimizers.build(baseline.optimizer)
+    batch_key = named(key, "batches", baseline.name)
+    drop_key = named(key, "dropout", baseline.name)
+    stream = (
+        None if plan.data.is_endless else streams.start(batch_key, len(next(iter(split.values()))))
+    )
+
+    def next_batch(step: Array, stream: streams.Stream | None) -> tuple[PyTree, Fields]:
+        if stream is None:
+            return None, streams.fresh(plan.data, named(batch_key, step), baseline.batch)
+        stream, rows = streams.draw(stream, batch_key, batch=baseline.batch, steps=1)
+        return stream, streams.gather(split, rows[0])
+
+    def one_step(step: Array, carry: PyTree) -> PyTree:
+        stream, weights, opt_state = carry
+        stream, fields = next_batch(step, stream)
+        weights, opt_state, _ = gradient_step(
+            loss,
+            chain,
+            frozen.dropping(named(drop_key, step)),
+            restore,
+            weights,
+            opt_state,
+            fields,
+            known(frozen, [loss], explored, fields),
+        )
+        return stream, weights, opt_state
+
+    weights, restore = held(trained)
+    carry = (stream, weights, chain.init(weights))
+    _, weights, _ = jax.lax.fori_loop(0, steps, one_step, carry)
+    return restore(weights)

@@ -1,0 +1,153 @@
+"""Expressions of a plan as arrays: each distinct one is computed once, however often it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+
+from ev3lang.backend import arithmetic, losses, metrics, models, scores
+from ev3lang.backend.keys import named
+from ev3lang.catalog.index import FUNCTIONS
+from ev3lang.plan.plan import (
+    Apply,
+    Constant,
+    Expr,
+    Field,
+    Forward,
+    ModelPlan,
+    Weights,
+    models_of,
+    subexpressions,
+)
+
+Array: TypeAlias = jax.Array
+PyTree: TypeAlias = Any
+Memo: TypeAlias = dict[Expr, Any]
+
+TABLE = {**arithmetic.TABLE, **losses.TABLE, **metrics.TABLE, **scores.TABLE}
+"""Every function of expressions by its catalogue name."""
+
+_FACTS: dict[str, Callable[[ModelPlan, PyTree], Any]] = {
+    "parameters": lambda plan, params: models.parameters(plan),
+    "depth": lambda plan, params: models.depth(plan),
+    "l2": lambda plan, params: models.l2(params),
+}
+
+
+@attrs.frozen(eq=False)
+class Networks:
+    """The models that an expression may use, with the weights to use them with.
+
+    dropout_key   None while nothing is dropped; models in `still` never drop anything
+    """
+
+    plans: Mapping[str, ModelPlan]
+    params: Mapping[str, PyTree]
+    dropout_key: Array | None = None
+    still: frozenset[str] = frozenset()
+
+    def holding(self, params: Mapping[str, PyTree]) -> Networks:
+        """The same models, some with these weights instead."""
+        return attrs.evolve(self, params={**self.params, **params})
+
+    def dropping(self, key: Array | None) -> Networks:
+        """The same models, dropping what this key says."""
+        return attrs.evolve(self, dropout_key=key)
+
+    def apply(self, name: str, inputs: Array) -> Array:
+        """The model's outputs `[B, *output]` for `[B, *input]`."""
+        key = None
+        if self.dropout_key is not None and name not in self.still:
+            key = named(self.dropout_key, name)
+        return models.apply(self.plans[name], self.params[name], inputs, dropout_key=key)
+
+
+NO_NETWORKS = Networks({}, {})
+
+
+def evaluate(
+    expr: Expr,
+    fields: Mapping[str, Array],
+    networks: Networks = NO_NETWORKS,
+    memo: Memo | None = None,
+) -> Any:
+    """The value of an expression over a batch: `[B, *type.dimensions]`, or `[]` above examples.
+
+    A constant is Python's own number, so that it takes the dtype of what it meets.
+
+    fields     each field that it reads, `[B, *dimensions]`
+    networks   the models that it uses
+    memo       values known for these fields and networks; what is computed here is added, so that
+               expressions evaluated with one memo share what they have in common
+    """
+    memo = {} if memo is None else memo
+    if expr in memo:
+        return memo[expr]
+    value: Any
+    match expr:
+        case Constant():
+            value = expr.value
+        case Field():
+            value = fields[expr.name]
+        case Forward():
+            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
+            value = networks.apply(expr.model, _join(parts, networks.plans[expr.model]))
+        case Apply(function=function, inputs=(Weights(model=model),)):
+            value = _FACTS[function](networks.plans[model], networks.params[model])
+        case Apply():
+            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
+            value = TABLE[expr.function](*parts, **_keywords(expr))
+    memo[expr] = value
+    return memo[expr]
+
+
+def _join(parts: list[Array], plan: ModelPlan) -> Array:
+    """Inputs side by side along the last axis; scalars count as one number wide."""
+    if len(parts) == 1:
+        return parts[0]
+    wide = [part if part.ndim > 1 else part[:, None] for part in parts]
+    joined = jnp.concatenate([part.astype(jnp.float32) for part in wide], axis=-1)
+    assert joined.shape[1:] == plan.input, f"{plan.name} takes {plan.input}, not {joined.shape[1:]}"
+    return joined
+
+
+def _keywords(expr: Apply) -> dict[str, Any]:
+    """The options of a function, and what its entry says it is told of its inputs."""
+    keywords: dict[str, Any] = dict(expr.options)
+    function = FUNCTIONS.get(expr.function)
+    for fact in function.told if function is not None else ():
+        if fact == "kinds":
+            keywords["kinds"] = tuple(part.type.kind for part in expr.inputs)
+        else:
+            keywords["classes"] = expr.inputs[0].type.dimensions[-1]
+    return keywords
+
+
+def mean(value: Array) -> Array:
+    """The mean over examples as a float32 scalar; a bool counts as 0 or 1."""
+    return jnp.mean(jnp.asarray(value, jnp.float32))
+
+
+def applications(exprs: Iterable[Expr], models: Iterable[str]) -> tuple[Forward, ...]:
+    """The distinct applications of the named models in expressions, in order of appearance."""
+    names = frozenset(models)
+    found = {
+        part: None
+        for expr in exprs
+        for part in subexpressions(expr)
+        if isinstance(part, Forward) and part.model in names
+    }
+    return tuple(found)
+
+
+def independent_parts(expr: Expr, models: frozenset[str]) -> Iterator[Expr]:
+    """The largest parts of an expression that use none of the named models."""
+    if models.isdisjoint(models_of(expr)):
+        yield expr
+    elif isinstance(expr, (Apply, Forward)):
+        for part in expr.inputs:
+            yield from independent_parts(part, models)

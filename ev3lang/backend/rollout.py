@@ -1,0 +1,236 @@
+"""Roll-outs: gradient steps from shared weights, of one candidate or of several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+import optax
+
+from ev3lang.backend import expressions
+from ev3lang.backend.expressions import Memo, Networks
+from ev3lang.backend.pytree import pytree
+from ev3lang.backend.state import Params, PyTree
+from ev3lang.backend.streams import Fields
+from ev3lang.plan.plan import Expr
+
+Array: TypeAlias = jax.Array
+Batches: TypeAlias = Any
+"""A roll-out's batches, the steps along the leading axis: rows of a split, or fresh fields."""
+
+
+@attrs.frozen(eq=False)
+class Task:
+    """The roll-outs of K candidates with equally many steps.
+
+    losses, chains, opt_states   of each candidate
+    networks   every model, with the weights of those that aren't trained
+    start      the weights that all start from, as the roll-out holds them
+    restore    from there to each trained model's weights
+    trained    the models' names
+    keys       [steps, K] PRNG keys of what is dropped, None for nothing
+    batches    each stream's, under its name
+    stream_of  which of them each candidate reads
+    read       from one step's part of a stream's batches to its fields
+    """
+
+    losses: Sequence[Expr]
+    chains: Sequence[optax.GradientTransformation]
+    networks: Networks
+    start: PyTree
+    restore: Callable[[PyTree], Params]
+    trained: frozenset[str]
+    opt_states: Sequence[PyTree]
+    keys: Array | None
+    batches: dict[str, Batches]
+    stream_of: Sequence[str]
+    read: Callable[[Batches], Fields]
+
+    def known(self, fields: Fields) -> Memo:
+        """What the losses need of a batch that no gradient reaches."""
+        return known(self.networks, self.losses, self.trained, fields)
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Rolled:
+    """What K candidates' roll-outs ended with."""
+
+    weights: PyTree  # [K, ...] as the roll-out holds them
+    opt_states: tuple[PyTree, ...]
+    losses: Array  # [K] float32, mean over the steps
+
+
+def roll_out(lowering: Literal["one body", "vmap", "apart"], task: Task) -> Rolled:
+    """Every candidate's roll-out; the lowerings differ in speed alone."""
+    return _LOWERINGS[lowering](task)
+
+
+def _one_body(task: Task) -> Rolled:
+    """Each step of all candidates in one scan body, where independent ones run side by side."""
+
+    def body(carry: PyTree, at_step: PyTree) -> tuple[PyTree, Array]:
+        batches, keys = at_step
+        fields = {name: task.read(batch) for name, batch in batches.items()}
+        memos = {name: task.known(fields[name]) for name in fields}
+        followed, losses = [], []
+        for k, (weights, opt_state) in enumerate(carry):
+            stream = task.stream_of[k]
+            weights, opt_state, loss = gradient_step(
+                task.losses[k],
+                task.chains[k],
+                task.networks.dropping(None if keys is None else keys[k]),
+                task.restore,
+                weights,
+                opt_state,
+                fields[stream],
+                memos[stream],
+            )
+            followed.append((weights, opt_state))
+            losses.append(loss)
+        return followed, jnp.stack(losses)
+
+    carry = [(task.start, opt_state) for opt_state in task.opt_states]
+    batches = {name: task.batches[name] for name in task.stream_of}
+    ended, losses = jax.lax.scan(body, carry, (batches, task.keys))
+    return Rolled(
+        stack([weights for weights, _ in ended]),
+        tuple(opt_state for _, opt_state in ended),
+        jnp.mean(losses, axis=0),
+    )
+
+
+def _stacked(task: Task) -> Rolled:
+    """All candidates' weights along a leading axis, their models applied once for all.
+
+    Losses and optimizers may differ: each candidate's loss takes its own slice of the outputs,
+    and the gradient of the sum of all losses holds each one's own gradient in its slice.
+    """
+    candidates = range(len(task.losses))
+    applications = expressions.applications(task.losses, task.trained)
+    (stream,) = set(task.stream_of)
+
+    def body(carry: PyTree, at_step: PyTree) -> tuple[PyTree, Array]:
+        stacked, opt_states = carry
+        batch, keys = at_step
+        fields = task.read(batch)
+        memo = task.known(fields)
+
+        def apply_all(weights: PyTree, key: Array | None) -> list[Array]:
+            networks = task.networks.dropping(key).holding(task.restore(weights))
+            seen = dict(memo)
+            return [expressions.evaluate(each, fields, networks, seen) for each in applications]
+
+        def total(stacked: PyTree) -> tuple[Array, Array]:
+            outputs = jax.vmap(apply_all)(stacked, keys)
+            losses = []
+            for k in candidates:
+                seen = memo | dict(zip(applications, part(outputs, k), strict=True))
+                networks = task.networks.holding(task.restore(part(stacked, k)))
+                losses.append(mean_loss(task.losses[k], fields, networks, seen))
+            return jnp.sum(jnp.stack(losses)), jnp.stack(losses)
+
+        grads, losses = jax.grad(total, has_aux=True)(stacked)
+        updated = [
+            task.chains[k].update(part(grads, k), opt_states[k], part(stacked, k))
+            for k in candidates
+        ]
+        updates = stack([updates for updates, _ in updated])
+        followed = optax.apply_updates(stacked, updates)
+        return (followed, tuple(opt_state for _, opt_state in updated)), losses
+
+    carry = (stack([task.start for _ in candidates]), tuple(task.opt_states))
+    (stacked, opt_states), losses = jax.lax.scan(body, carry, (task.batches[stream], task.keys))
+    return Rolled(stacked, opt_states, jnp.mean(losses, axis=0))
+
+
+def _apart(task: Task) -> Rolled:
+    """One scan after the other."""
+    alone = [
+        _one_body(
+            attrs.evolve(
+                task,
+                losses=task.losses[k : k + 1],
+                chains=task.chains[k : k + 1],
+                opt_states=task.opt_states[k : k + 1],
+                keys=None if task.keys is None else task.keys[:, k : k + 1],
+                stream_of=task.stream_of[k : k + 1],
+            )
+        )
+        for k in range(len(task.losses))
+    ]
+    return joined(alone, range(len(task.losses)))
+
+
+def joined(groups: Sequence[Rolled], order: Iterable[int]) -> Rolled:
+    """Several groups' roll-outs as one, the candidate that came k-th at place `order[k]`."""
+    places = [place for place, _ in sorted(enumerate(order), key=lambda pair: pair[1])]
+    opt_states = [opt_state for group in groups for opt_state in group.opt_states]
+    at = jnp.asarray(places)
+    if len(groups) == 1 and places == sorted(places):
+        return groups[0]
+    weights = jax.tree.map(
+        lambda *leaves: jnp.concatenate(leaves)[at], *(group.weights for group in groups)
+    )
+    losses = jnp.concatenate([group.losses for group in groups])[at]
+    return Rolled(weights, tuple(opt_states[place] for place in places), losses)
+
+
+_LOWERINGS: dict[str, Callable[[Task], Rolled]] = {
+    "one body": _one_body,
+    "vmap": _stacked,
+    "apart": _apart,
+}
+
+
+def gradient_step(
+    loss: Expr,
+    chain: optax.GradientTransformation,
+    networks: Networks,
+    restore: Callable[[PyTree], Params],
+    weights: PyTree,
+    opt_state: PyTree,
+    fields: Fields,
+    memo: Memo,
+) -> tuple[PyTree, PyTree, Array]:
+    """The weights and optimizer state after one step down a loss, and the loss before it.
+
+    restore, weights   the trained models' weights as the roll-out holds them, and the way back
+    memo               what is known of the batch without them
+    """
+
+    def descended(weights: PyTree) -> Array:
+        return mean_loss(loss, fields, networks.holding(restore(weights)), dict(memo))
+
+    value, grads = jax.value_and_grad(descended)(weights)
+    updates, opt_state = chain.update(grads, opt_state, weights)
+    return optax.apply_updates(weights, updates), opt_state, value
+
+
+def mean_loss(loss: Expr, fields: Fields, networks: Networks, memo: Memo) -> Array:
+    """A loss averaged over a batch, [] float32."""
+    return expressions.mean(expressions.evaluate(loss, fields, networks, memo))
+
+
+def known(
+    networks: Networks, losses: Sequence[Expr], trained: frozenset[str], fields: Fields
+) -> Memo:
+    """What losses need of a batch that no gradient reaches, such as a teacher's outputs."""
+    memo: Memo = {}
+    for loss in losses:
+        for each in expressions.independent_parts(loss, trained):
+            expressions.evaluate(each, fields, networks, memo)
+    return memo
+
+
+def stack(trees: Sequence[PyTree]) -> PyTree:
+    """Equal trees as one, along a new leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def part(tree: PyTree, k: int | Array) -> PyTree:
+    """One of the trees that were stacked."""
+    return jax.tree.map(lambda leaf: leaf[k], tree)

@@ -1,0 +1,114 @@
+"""What a run carries from one iteration to the next, and what each iteration tells the host."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+
+from ev3lang.backend.pytree import pytree
+from ev3lang.backend.streams import Stream
+
+Array: TypeAlias = jax.Array
+PyTree: TypeAlias = Any
+Params: TypeAlias = dict[str, PyTree]
+"""Each model's weights under its name."""
+Values: TypeAlias = dict[str, Array]
+"""Each objective's values: `[B]` float32 where it has one for each example, else `[]`."""
+
+
+class Decision(enum.IntEnum):
+    """What became of the question whether current is better than accepted."""
+
+    NOT_ASKED = 0
+    REJECTED = 1
+    ACCEPTED = 2
+
+
+@pytree
+@attrs.frozen(eq=False)
+class RunState:
+    """All a step reads and writes; all a checkpoint holds.
+
+    Nothing here was computed from the adapt split but the bits that accepted and log_budget show.
+    """
+
+    iteration: Array  # [] int32, iterations done
+    current: Params  # the explored models' weights, from which exploring goes on
+    accepted: Params  # theirs as the run delivers them
+    frozen: Params  # the other models' weights, as they started
+    opt_states: tuple[PyTree, ...]  # one a candidate, in the order of the plan
+    streams: dict[str, Stream]  # where each stream of batches stands; none for endless data
+    key: Array  # the run's own; folded with each consumer's name, never used bare
+    log_budget: Array  # [] float32, log b of rule gate; -inf once the evidence is closed
+    current_values: Values  # on assess, so that no forward pass is repeated
+    accepted_values: Values
+    current_steps: Array  # [] int32, gradient steps that led to current
+    accepted_steps: Array  # [] int32, gradient steps that led to accepted
+    lost_in_a_row: Array  # [] int32, iterations since a candidate was last finite
+    outcome: Array  # [] int32, an Outcome; the first that isn't RUNNING is kept
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Record:
+    """All that the host hears of one iteration: K candidates, M objectives in the plan's order.
+
+    The last query at the run's own stop has a record too, with K = 0.
+    """
+
+    iteration: Array  # [] int32, from 1
+    scores: Array  # [K, M] float32, each objective on assess
+    loss: Array  # [K] float32, mean training loss of the roll-out
+    is_finite: Array  # [K] bool, False where quarantined
+    chosen: Array  # [] int32, the best candidate, -1 where all are lost
+    moved: Array  # [] bool, whether it became current
+    decision: Array  # [] int32, a Decision
+    current: Array  # [M] float32, on assess, after the iteration
+    accepted: Array  # [M] float32, on assess, after the iteration
+    wins: Array  # [] int32, assess examples that current alone gets right, when deciding
+    losses: Array  # [] int32, those that accepted alone gets right
+    power: Array  # [] float32 in [0, 1], predicted from them
+    log_level: Array  # [] float32, of the query that was or would have been asked
+    log_budget: Array  # [] float32, log b after the iteration
+    outcome: Array  # [] int32, an Outcome
+
+
+def blank_record(candidates: int, objectives: int) -> Record:
+    """A record of zeros: the shapes and dtypes of every record of the plan."""
+    whole, real = jnp.int32(0), jnp.float32(0)
+    return Record(
+        iteration=whole,
+        scores=jnp.zeros((candidates, objectives), jnp.float32),
+        loss=jnp.zeros(candidates, jnp.float32),
+        is_finite=jnp.zeros(candidates, bool),
+        chosen=whole,
+        moved=jnp.bool_(False),
+        decision=whole,
+        current=jnp.zeros(objectives, jnp.float32),
+        accepted=jnp.zeros(objectives, jnp.float32),
+        wins=whole,
+        losses=whole,
+        power=real,
+        log_level=real,
+        log_budget=real,
+        outcome=whole,
+    )
+
+
+def pick(is_first: Array, first: PyTree, second: PyTree) -> PyTree:
+    """The first tree where `is_first`, a bool scalar, else the second; leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(is_first, a, b), first, second)
+
+
+def is_finite(tree: PyTree) -> Array:
+    """Whether every number of a tree is finite."""
+    checks = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    return jnp.all(jnp.asarray(checks)) if checks else jnp.bool_(True)

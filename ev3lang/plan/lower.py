@@ -1,0 +1,196 @@
+"""TypedProgram to Plan: everything written out, nothing decided twice."""
+
+from __future__ import annotations
+
+from ev3lang.catalog.signature import Value
+from ev3lang.check import typed
+from ev3lang.check.expand import expand
+from ev3lang.check.expressions import measured
+from ev3lang.plan import plan as p
+
+def lower(program: typed.TypedProgram) -> p.Plan:
+    """The plan of a checked program."""
+    batch = program.data.batch
+    return p.Plan(
+        name=program.name,
+        seed=program.seed,
+        data=_data(program),
+        models=tuple(
+            _model(model, name in program.explore.models)
+            for name, model in sorted(program.models.items())
+        ),
+        explored=program.explore.name,
+        candidates=tuple(
+            p.Candidate(
+                name=f"{each.name} with {each.optimizer.name}",
+                loss=_value(program, each.loss),
+                loss_name=each.name,
+                optimizer=_optimizer(each.optimizer),
+                steps=each.steps,
+                batch=batch,
+                keeps_state=program.explore.state == "lasting",
+            )
+            for each in program.explore.descents
+        ),
+        batches=program.explore.batches,
+        objectives=tuple(_objective(program, each) for each in program.objectives.values()),
+        rank_by=program.rank_by,
+        move=program.adapt.move,
+        # 1 - confidence in decimal: 0.05 rather than 0.050000000000000044.
+        rule=p.Gate(program.adapt.objective, round(1 - program.adapt.confidence, 12)),
+        stop=_stop(program.adapt.stop),
+        shown=tuple(_shown(program, each) for each in program.shown),
+        baselines=tuple(
+            p.BaselinePlan(
+                name=each.name,
+                loss=_value(program, each.loss),
+                loss_name=each.loss_name,
+                optimizer=_optimizer(each.optimizer),
+                is_same_lineage=each.is_same_lineage,
+                batch=batch,
+            )
+            for each in program.baselines
+        ),
+    )
+
+
+# ---------------------------------------------------------------- expressions
+
+
+def _value(program: typed.TypedProgram, expr: typed.Expr) -> p.Expr:
+    return _expr(expand(expr, program.values, {}))
+
+
+def _expr(expr: typed.Expr) -> p.Expr:
+    facts = expr.facts
+    match expr:
+        case typed.Constant(value=value):
+            return p.Constant(value, facts.type)
+        case typed.Field(name=name):
+            return p.Field(name, facts.type)
+        case typed.Forward(model=model, inputs=inputs):
+            return p.Forward(model, tuple(_expr(each) for each in inputs), facts.type)
+        case typed.Weights(model=model):
+            return p.Weights(model)
+        case typed.Apply(function=function, inputs=inputs, options=options):
+            return p.Apply(
+                function,
+                tuple(_expr(each) for each in inputs),
+                facts.type,
+                facts.level,
+                tuple((name, _option(value)) for name, value in options),
+            )
+        case typed.Parameter() | typed.Reference():
+            raise AssertionError(f"{expr.name} was to be written out")
+
+
+def _option(value: Value | typed.Expr | None) -> Value | None:
+    assert not isinstance(value, typed.Expr), "an option is known once its loss has arguments"
+    return value
+
+
+# ---------------------------------------------------------------- data, models, optimizers
+
+
+def _data(program: typed.TypedProgram) -> p.DataPlan:
+    data = program.data
+    split = data.split
+    return p.DataPlan(
+        name=data.name,
+        source=data.source,
+        options=data.options,
+        fields=tuple((name, info.type) for name, info in data.fields.items() if info.value is None),
+        derived=tuple(
+            p.Derived(name, _value(program, info.value), info.type)
+            for name, info in data.fields.items()
+            if info.value is not None
+        ),
+        normalized=tuple(p.Normalized(each.field, each.mean, each.std) for each in data.normalized),
+        split=None
+        if split is None
+        else p.Split(
+            (
+                split.shares["explore"].fraction,
+                split.shares["assess"].fraction,
+                split.shares["adapt"].fraction,
+                split.shares["report"].fraction,
+            ),
+            split.by,
+            split.seed,
+        ),
+        rows=data.rows.get(None),
+        batch=data.batch,
+        evaluate=program.adapt.evaluate,
+    )
+
+
+def _model(model: typed.ModelInfo, is_explored: bool) -> p.ModelPlan:
+    return p.ModelPlan(model.name, model.input, model.output, _layers(model.layers), is_explored)
+
+
+def _layers(layers: tuple[typed.LayerInfo, ...]) -> p.Layers:
+    return p.Layers(
+        tuple(
+            p.LayerPlan(
+                each.name,
+                (*each.options, *((("layers", _layers(each.inner)),) if each.inner else ())),
+                each.input,
+                each.output,
+            )
+            for each in layers
+        )
+    )
+
+
+def _optimizer(optimizer: typed.OptimizerInfo) -> p.OptimizerPlan:
+    return p.OptimizerPlan(optimizer.name, tuple(_link(each) for each in optimizer.links))
+
+
+def _link(link: typed.LinkInfo) -> p.Link:
+    return p.Link(
+        link.name,
+        tuple(
+            (name, _link(value) if isinstance(value, typed.LinkInfo) else value)
+            for name, value in link.options
+        ),
+    )
+
+
+# ---------------------------------------------------------------- phases
+
+
+def _objective(program: typed.TypedProgram, objective: typed.ObjectiveInfo) -> p.ObjectivePlan:
+    return p.ObjectivePlan(
+        name=objective.name,
+        value=_value(program, objective.value),
+        direction=objective.direction,
+        target=objective.target,
+        range=objective.range,
+    )
+
+
+def _stop(stop: typed.StopInfo) -> p.StopPlan:
+    return p.StopPlan(
+        iterations=stop.iterations,
+        seconds=stop.seconds,
+        any_of=tuple(
+            tuple(p.Condition(each.objective, each.operator, each.value) for each in parts)
+            for parts in stop.any_of
+        ),
+        when_targets_met=stop.when_targets_met,
+    )
+
+
+def _shown(program: typed.TypedProgram, shown: typed.ShownInfo) -> p.Shown:
+    objective = program.objectives.get(shown.name)
+    if objective is not None:
+        return p.Shown(
+            shown.name,
+            _value(program, objective.value),
+            "higher" if objective.direction == "maximize" else "lower",
+            objective.range,
+        )
+    metric = program.metrics.get(shown.name)
+    value = shown.value if metric is None else metric.value
+    bounds = measured(value.facts).range if metric is None else metric.range
+    return p.Shown(shown.name, _value(program, value), None, bounds)

@@ -1,0 +1,40 @@
+"""Expressions rewritten to the same value, computed better."""
+
+from __future__ import annotations
+
+import attrs
+
+from ev3lang.catalog.signature import Type
+from ev3lang.plan.plan import Apply, Expr, Forward, Plan
+
+
+def simplify(plan: Plan) -> Plan:
+    """The plan with every expression rewritten; equal values, but for what rounding had lost."""
+    return attrs.evolve(
+        plan,
+        candidates=tuple(attrs.evolve(c, loss=stable(c.loss)) for c in plan.candidates),
+        objectives=tuple(attrs.evolve(o, value=stable(o.value)) for o in plan.objectives),
+        shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
+        baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),
+    )
+
+
+def stable(expr: Expr) -> Expr:
+    """Divergences between softmaxes taken between their logarithms.
+
+    `kl_divergence(softmax(a), softmax(b))` takes the logarithm of what softmax may have rounded to
+    0: its value is then infinite and its gradient not a number. `log_softmax` loses nothing.
+    """
+    if not isinstance(expr, (Apply, Forward)):
+        return expr
+    expr = attrs.evolve(expr, inputs=tuple(stable(part) for part in expr.inputs))
+    if isinstance(expr, Apply) and expr.function == "kl_divergence":
+        return attrs.evolve(expr, inputs=tuple(_logarithmic(part) for part in expr.inputs))
+    return expr
+
+
+def _logarithmic(probs: Expr) -> Expr:
+    if isinstance(probs, Apply) and probs.function == "softmax":
+        type_ = Type("log_probs", probs.type.dimensions)
+        return attrs.evolve(probs, function="log_softmax", type=type_)
+    return probs

@@ -1,0 +1,192 @@
+"""The compiled program does what the slow interpreter says, decision for decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import jax
+import numpy as np
+import pytest
+
+from ev3lang.backend.emit import Program, emit
+from ev3lang.catalog.signature import Type
+from ev3lang.outcome import Outcome
+from ev3lang.plan.fuse import fuse
+from ev3lang.plan.plan import (
+    Apply,
+    Condition,
+    Constant,
+    Forward,
+    Gate,
+    ObjectivePlan,
+    Plan,
+    StopPlan,
+    Weights,
+)
+from tests.oracle import interpreter
+from tests.plan import examples
+
+WORDS = (
+    "chosen",
+    "moved",
+    "decision",
+    "wins",
+    "losses",
+    "outcome",
+)
+
+
+def _l2(factor: float) -> Apply:
+    size = Apply("l2", (Weights("net"),), Type("real"), "model")
+    return Apply("*", (Constant(factor, Type("real")), size), Type("real"), "model")
+
+
+def _decayed() -> Plan:
+    """A loss with a term of the model itself, and a candidate whose optimizer starts anew."""
+    entropy = examples.cross_entropy(examples.logits)
+    loss = Apply("+", (entropy, _l2(1e-2)), Type("real"), "example")
+    return attrs.evolve(
+        examples.PLAN,
+        candidates=(
+            examples.candidate(loss, examples.sgd(0.05), loss_name="decayed"),
+            examples.candidate(entropy, examples.adam(1e-2), keeps_state=False),
+        ),
+    )
+
+
+def _grouped() -> Plan:
+    """A trunk and a head explored as one, the head applied to what the trunk makes."""
+    hidden = Type("f32", (4,))
+    trunk = examples.mlp("trunk", 6, input=(examples.FEATURES,), output=hidden)
+    head = examples.mlp("head", 5, input=(4,), output=examples.LOGITS)
+    logits = Forward("head", (Forward("trunk", (examples.point,), hidden),), examples.LOGITS)
+    entropy = examples.cross_entropy(logits)
+    return attrs.evolve(
+        examples.PLAN,
+        models=(trunk, head),
+        explored="both",
+        candidates=(
+            examples.candidate(entropy, examples.sgd(0.1)),
+            examples.candidate(entropy, examples.adam(1e-2)),
+        ),
+        objectives=(ObjectivePlan("accuracy", examples.right(logits), "maximize", None, None),),
+        shown=(),
+        baselines=(),
+    )
+
+
+PLANS = {
+    "one candidate": examples.PLAN,
+    "four candidates": examples.FOUR,
+    "a frozen teacher": examples.TAUGHT,
+    "a term of the model": _decayed(),
+    "two models as one": _grouped(),
+    "minimize": attrs.evolve(
+        examples.FOUR,
+        objectives=(examples.LOG_LOSS, examples.ERROR),
+        rank_by="error",
+        rule=Gate("error", 0.1),
+        shown=(),
+    ),
+    "ranked by a real, moved when better": attrs.evolve(
+        examples.FOUR, rank_by="log_loss", move="when better"
+    ),
+    "fresh batches, moved always": attrs.evolve(
+        examples.FOUR, batches="fresh", move="always", candidates=examples.FOUR.candidates[:2]
+    ),
+    "several lengths": attrs.evolve(
+        examples.FOUR,
+        candidates=tuple(
+            attrs.evolve(each, steps=steps)
+            for each, steps in zip(examples.FOUR.candidates[:3], (8, 40, 8), strict=True)
+        ),
+    ),
+    "endless": examples.MOONS,
+}
+
+
+def emitted(plan: Plan, lowering: str | None = None) -> tuple[Plan, Program, Any]:
+    tables = {} if plan.data.is_endless else examples.clouds()
+    fused = fuse(plan, "cpu")
+    if lowering is not None:
+        rollouts = tuple(attrs.evolve(each, lowering=lowering) for each in fused.rollouts)
+        fused = attrs.evolve(fused, rollouts=rollouts)
+    return plan, emit(fused, tables), tables
+
+
+def agree(plan: Plan, program: Program, tables: Any, iterations: int) -> list[int]:
+    """Asserts that every iteration is as foretold from the state before; gives the decisions."""
+    state = program.init(jax.random.key(plan.seed))
+    decisions = []
+    for _ in range(iterations):
+        foretold = interpreter.iterate(plan, tables, state)
+        state, record = program.step(state)
+        for word in WORDS:
+            assert int(getattr(record, word)) == int(getattr(foretold, word)), word
+        np.testing.assert_array_equal(record.is_finite, foretold.is_finite)
+        # The fused program adds in another order than the interpreter: float32 rounding over
+        # some forty steps, where Adam divides by small numbers.
+        np.testing.assert_allclose(record.loss, foretold.loss, rtol=1e-4)
+        np.testing.assert_allclose(record.scores, foretold.scores, rtol=1e-4, atol=1e-5)
+        for ours, theirs in (
+            (state.current, foretold.current),
+            (state.accepted, foretold.accepted),
+        ):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), ours, theirs
+            )
+        np.testing.assert_allclose(record.power, foretold.power, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(record.log_level, foretold.log_level, rtol=1e-5)
+        np.testing.assert_allclose(state.log_budget, foretold.log_budget, rtol=1e-5)
+        assert int(state.current_steps) == foretold.current_steps
+        assert int(state.accepted_steps) == foretold.accepted_steps
+        decisions.append(foretold.decision)
+    return decisions
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_every_iteration_is_the_interpreters(name: str) -> None:
+    plan, program, tables = emitted(PLANS[name])
+    decisions = agree(plan, program, tables, 15)
+    assert 2 in decisions, "a plan that never accepts shows little"
+
+
+def test_the_plans_ask_and_are_refused_too() -> None:
+    """With clouds that lie apart little, assess promises more than adapt keeps."""
+    plan = attrs.evolve(examples.FOUR, rule=Gate("accuracy", 0.9), seed=3)
+    tables = {**examples.clouds(), "adapt": examples.clouds(seed=1)["adapt"]}
+    decisions = agree(plan, emit(fuse(plan, "cpu"), tables), tables, 15)
+    assert 1 in decisions
+
+
+@pytest.mark.parametrize("lowering", ["one body", "vmap", "apart"])
+def test_every_lowering_is_the_interpreters(lowering: str) -> None:
+    agree(*emitted(examples.FOUR, lowering), 4)
+
+
+def test_a_run_closes_with_the_interpreters_last_query() -> None:
+    plan, program, tables = emitted(attrs.evolve(examples.FOUR, stop=StopPlan(6, None, (), False)))
+    state = program.init(jax.random.key(0))
+    for _ in range(6):
+        state, _ = program.step(state)
+    wins, losses, decision = interpreter.close(plan, tables, state)
+    before = np.exp(state.log_budget)
+    assert int(state.outcome) == Outcome.ITERATIONS
+    state, _, filled, closing = program.segment(state, 10, False)
+    assert int(filled) == 0
+    assert (int(closing.wins), int(closing.losses)) == (wins, losses)
+    assert int(closing.decision) == decision
+    np.testing.assert_allclose(np.exp(closing.log_level), before, rtol=1e-6)
+    assert np.isneginf(state.log_budget)
+
+
+def test_a_condition_ends_the_run_when_the_interpreter_says_so() -> None:
+    stop = StopPlan(15, None, ((Condition("accuracy", ">=", 0.6),),), False)
+    plan, program, tables = emitted(attrs.evolve(examples.FOUR, stop=stop))
+    state = program.init(jax.random.key(0))
+    while int(state.outcome) == Outcome.RUNNING:
+        foretold = interpreter.iterate(plan, tables, state)
+        state, _ = program.step(state)
+        assert int(state.outcome) == foretold.outcome
+    assert int(state.outcome) == Outcome.CONDITION
