@@ -1,18 +1,16 @@
 """The command line: arguments, exit statuses, and the words for what the machine refuses.
 
 Whatever costs start-up time is imported by the command that needs it: `check` and `--help` load
-neither jax nor numpy.
+neither jax nor numpy, nor anything that only a mistake calls for.
 """
 
 from __future__ import annotations
 
-import json
+import errno
+import io
 import os
-import shutil
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +20,7 @@ import attrs
 import click
 
 from ev3lang import __version__
-from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
+from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Source, Span
 
@@ -220,7 +218,6 @@ def _run(
 def check(specs: tuple[str, ...], settings: tuple[str, ...], output_format: str) -> int:
     """Check SPECs, and every .ev3 file of a folder, without data and without running."""
     from ev3lang.analysis import analyze
-    from ev3lang.diagnostics.render import summary
 
     overrides = _overrides(settings)
     paths = tuple(_spec_files(specs))
@@ -258,6 +255,84 @@ def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
     return paths
 
 
+# ---------------------------------------------------------------- fmt
+
+
+@commands.command()
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option("--check", "is_check", is_flag=True, help="Only list the files that would change.")
+@click.option("--diff", "is_diff", is_flag=True, help="Only show what would change, as a patch.")
+def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool) -> int:
+    """Put specs into the one layout: PATHs, every .ev3 file of a folder, or - for a filter.
+
+    Without PATH: the current folder. A file with mistakes of syntax is left alone, and they are
+    shown. --check and --diff write no file, and fail if one would change.
+    """
+    from ev3lang.syntax.format import format_source
+    from ev3lang.syntax.parse import parse
+
+    if "-" in paths and len(paths) > 1:
+        raise click.UsageError("- reads one spec from standard input: it stands without PATHs")
+    is_filter = paths == ("-",)
+    is_writing = not (is_check or is_diff)
+    found: list[Diagnostic] = []
+    files = [Path("-")] if is_filter else list(_spec_files(paths or (".",)))
+    changed = 0
+    for path in files:
+        data = sys.stdin.buffer.read() if is_filter else path.read_bytes()
+        source, unreadable = _decoded(str(path), data)
+        text = None if source is None else format_source(source)
+        if source is None or text is None:
+            found += unreadable if source is None else parse(source)[1]
+            continue
+        changed += text != source.text
+        if is_filter and is_writing:
+            click.echo(text.encode(), nl=False)
+        elif text != source.text:
+            if is_diff:
+                click.echo(_diff(source, text).encode(), nl=False)
+            elif is_check:
+                click.echo(f"would change {path}")
+            else:
+                _replace(path, text)
+                click.echo(f"changed {path}")
+    _print_diagnostics(found, "text", is_error=True)
+    if not (is_filter or is_diff):
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        click.echo(f"{count}, {changed} {'changed' if is_writing else 'to change'}")
+    return FINDINGS if has_errors(tuple(found)) or (changed and not is_writing) else DONE
+
+
+def _diff(source: Source, text: str) -> str:
+    """What formatting changes, as `git apply` and `patch` read it."""
+    import difflib
+
+    before, after = list(io.StringIO(source.text)), list(io.StringIO(text))
+    lines = difflib.unified_diff(before, after, source.name, source.name)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes the whole file or leaves the old one as it is."""
+    import shutil
+    import tempfile
+
+    target = path.resolve()  # a link stays a link
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(text.encode())
+        shutil.copymode(target, partial)
+        os.replace(partial, target)
+    except OSError:
+        os.unlink(partial)
+        raise
+
+
 # ---------------------------------------------------------------- report, explain
 
 
@@ -265,6 +340,8 @@ def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 def report(folder: Path) -> int:
     """Show the report of the run in folder RUN again."""
+    import json
+
     from ev3lang.runtime.report import from_json
     from ev3lang.runtime.terminal import show_report
 
@@ -301,8 +378,10 @@ def explain(code: str) -> int:
 
 def read_source(path: Path) -> tuple[Source | None, tuple[Diagnostic, ...]]:
     """The text of a spec, or one diagnostic that says which byte is no UTF-8 text."""
-    data = path.read_bytes()
-    name = str(path)
+    return _decoded(str(path), path.read_bytes())
+
+
+def _decoded(name: str, data: bytes) -> tuple[Source | None, tuple[Diagnostic, ...]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -358,12 +437,17 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 def _print_diagnostics(
     diagnostics: Iterable[Diagnostic], output_format: str, *, is_error: bool = False
 ) -> None:
+    diagnostics = tuple(diagnostics)
+    if not diagnostics and output_format != "json":
+        return
+    import shutil
+
     from ev3lang.diagnostics.render import render
 
     stream = sys.stderr if is_error else sys.stdout
     width = shutil.get_terminal_size((100, 24)).columns
     color = _has_color(stream.isatty())
-    text = render(tuple(diagnostics), output_format, color=color, width=width)
+    text = render(diagnostics, output_format, color=color, width=width)
     click.echo(text, file=stream, nl=False, color=color)
     if text and output_format == "text":
         click.echo(file=stream)
@@ -390,9 +474,12 @@ def _words(error: OSError) -> str:
 
 def _report_bug(error: Exception) -> int:
     """Says that it is our fault and where the traceback is."""
+    import tempfile
+    import traceback
+
     words = "".join(traceback.format_exception(error))
-    summary = traceback.format_exception_only(error)[-1].strip()
-    click.echo(f"ev3lang: this is a bug in ev3lang, not in your spec: {summary}", err=True)
+    last_line = traceback.format_exception_only(error)[-1].strip()
+    click.echo(f"ev3lang: this is a bug in ev3lang, not in your spec: {last_line}", err=True)
     if os.environ.get("EV3LANG_TRACEBACK"):
         click.echo(words, err=True)
         return BUG

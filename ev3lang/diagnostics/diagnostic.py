@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import attrs
 
@@ -60,3 +61,18 @@ class Diagnostic:
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
     """Whether any of them forbids going on."""
     return any(diagnostic.severity == "error" for diagnostic in diagnostics)
+
+
+def count(diagnostics: Sequence[Diagnostic], severity: Severity) -> int:
+    """How many of them are that grave."""
+    return sum(diagnostic.severity == severity for diagnostic in diagnostics)
+
+
+def summary(diagnostics: Sequence[Diagnostic]) -> str:
+    """How many there are, as in `2 errors, 1 warning`."""
+    counts = [
+        f"{number} {severity}" if number == 1 else f"{number} {severity}s"
+        for severity in get_args(Severity)
+        if (number := count(diagnostics, severity))
+    ]
+    return ", ".join(counts) or "no errors"

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix
+from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, count
 from ev3lang.source import Position, Source, Span
 
 # A line of output as (text, style) pieces, so that colour never changes what is laid out where.
@@ -55,16 +55,6 @@ def render(
     return _RENDERERS[output_format](sorted(diagnostics, key=_place), color, width)
 
 
-def summary(diagnostics: tuple[Diagnostic, ...]) -> str:
-    """How many there are, as in `2 errors, 1 warning`."""
-    counts = [
-        f"{count} {word}" if count == 1 else f"{count} {word}s"
-        for word in ("error", "warning")
-        if (count := _count(diagnostics, word))
-    ]
-    return ", ".join(counts) or "no errors"
-
-
 def fingerprint(diagnostic: Diagnostic) -> str:
     """64 hexadecimal digits that stay the same while the fault only moves to other lines."""
     span = diagnostic.span
@@ -81,10 +71,6 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int, int, str, str]:
     return (span.source.name, span.start, span.end, diagnostic.code, diagnostic.message)
 
 
-def _count(diagnostics: Iterable[Diagnostic], severity: str) -> int:
-    return sum(diagnostic.severity == severity for diagnostic in diagnostics)
-
-
 # ---------------------------------------------------------------- machines
 
 
@@ -92,8 +78,8 @@ def _json(diagnostics: Sequence[Diagnostic], color: bool, width: int) -> str:
     del color, width
     document = {
         "format_version": "1.0",
-        "errors": _count(diagnostics, "error"),
-        "warnings": _count(diagnostics, "warning"),
+        "errors": count(diagnostics, "error"),
+        "warnings": count(diagnostics, "warning"),
         "diagnostics": [_diagnostic_json(diagnostic) for diagnostic in diagnostics],
     }
     # ASCII alone: the document is valid under any encoding of the standard output.

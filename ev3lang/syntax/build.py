@@ -7,14 +7,13 @@ import re
 from typing import Any, Literal, cast
 
 import attrs
-from lark import Token, Tree
-from lark.visitors import Transformer_NonRecursive
 
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source, Span
 from ev3lang.syntax import errors, tree
 from ev3lang.syntax.comments import documentation_above
 from ev3lang.syntax.tree import Call, Expression, Name, Node, Number, Range, String, TypeExpression
+from ev3lang.syntax.words import Token, Tree
 
 # A tree deeper than this is a slip or an attack, and later stages walk trees by recursion.
 DEEPEST = 100
@@ -61,37 +60,50 @@ class _Keep(Node):
 
 
 def build(
-    parse_tree: Tree[Token], source: Source, reserved: frozenset[str]
+    parse_tree: Tree, source: Source, reserved: frozenset[str]
 ) -> tuple[Any, tuple[Diagnostic, ...]]:
     """The statements of a file, or the one expression, and what is wrong with single words.
 
     reserved  the words that nothing declared may be named by
     """
     builder = _TreeBuilder(source, reserved)
-    return builder.transform(parse_tree), tuple(builder.diagnostics)
+    return builder.build(parse_tree), tuple(builder.diagnostics)
 
 
-class _TreeBuilder(Transformer_NonRecursive[Token, Any]):
+class _TreeBuilder:
     """One method a rule of the grammar: its span and its parts in, a node out.
 
     An optional part that isn't written arrives as None, every word of the grammar as its token.
     """
 
     def __init__(self, source: Source, reserved: frozenset[str]) -> None:
-        super().__init__(visit_tokens=False)
         self.diagnostics: list[Diagnostic] = []
         self.source = source
         self.reserved = reserved
         self.depths: dict[int, tuple[int, Node]] = {}
         self.outer_spans: dict[int, Span] = {}
 
-    def __default__(self, data: str, children: list[Any], meta: object) -> Any:
-        del meta  # Lark's own positions are lines and columns; ours are offsets.
-        if data in ("file", "block"):
+    def build(self, parse_tree: Tree) -> Any:
+        """What the whole tree becomes, from the leaves up; it may be deeper than Python's stack."""
+        order, waiting = [], [parse_tree]
+        while waiting:
+            tree_ = waiting.pop()
+            order.append(tree_)
+            waiting += [child for child in tree_.children if isinstance(child, Tree)]
+        built: list[Any] = []
+        for tree_ in reversed(order):
+            first = len(built) - sum(isinstance(child, Tree) for child in tree_.children)
+            inside = iter(built[first:])
+            children = [next(inside) if isinstance(c, Tree) else c for c in tree_.children]
+            built[first:] = [self.node_of(tree_.data, children)]
+        return built.pop()
+
+    def node_of(self, rule: str, children: list[Any]) -> Any:
+        if rule in ("file", "block"):
             children = [child for child in children if child is not _MISSING]
         elif any(child is _MISSING or _is_placeholder(child) for child in children):
             return _MISSING
-        node = getattr(self, f"_{data}")(self.span_of(children), *children)
+        node = getattr(self, f"_{rule}")(self.span_of(children), *children)
         return self.measured(node, children) if isinstance(node, Node) else node
 
     def measured(self, node: Node, children: list[Any]) -> Node | _Missing:
@@ -114,8 +126,7 @@ class _TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def place(self, child: Any) -> Span:
         if isinstance(child, Token):
-            assert child.start_pos is not None and child.end_pos is not None
-            return Span(self.source, child.start_pos, child.end_pos)
+            return Span(self.source, child.start, child.end)
         return self.outer_spans.get(id(child), cast(Span, child.span))
 
     def opening(self, keyword: Token) -> dict[str, Any]:

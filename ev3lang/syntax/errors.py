@@ -195,7 +195,7 @@ def nesting_too_deep(span: Span, deepest: int) -> Diagnostic:
 def line_too_long(span: Span, longest: int) -> Diagnostic:
     """A line that nobody wrote."""
     message = f"this line is longer than {longest:_} characters and isn't read"
-    return Diagnostic("statement-too-long", message, span, help="put what is long in a file")
+    return Diagnostic("line-too-long", message, span, help="put what is long in a file")
 
 
 # ---------------------------------------------------------------- words

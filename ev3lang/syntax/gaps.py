@@ -44,7 +44,8 @@ def read_gaps(texts: Sequence[str]) -> Iterator[Gap]:
     for index, text in enumerate(texts):
         # A lone carriage return ends a comment and no line. Where no line ends none may, so the
         # comment goes to where one does.
-        if 0 < index < last and "#" in text and "\n" not in text:
+        is_inside = 0 < index < last and "\n" not in text
+        if is_inside and (held or "#" in text):
             held += text
             yield Gap()
         else:

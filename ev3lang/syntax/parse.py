@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import io
-import os
-import pickle
 import re
-import sys
-from pathlib import Path
 from typing import Any
-
-import lark
 
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source, Span
 from ev3lang.syntax import errors
 from ev3lang.syntax.build import build
 from ev3lang.syntax.comments import find_comments
-from ev3lang.syntax.layout import Layout
 from ev3lang.syntax.recovery import Grammar, Reader
+from ev3lang.syntax.tables import tables
 from ev3lang.syntax.tree import Declaration, Expression, Number, SyntaxTree
+from ev3lang.syntax.words import Tree
 
-_STARTS = ("file", "lone_expression")
 _BEFORE_FIRST_WORD = re.compile(r"(?:\s++|;|#[^\r\n]*+)*+")
 _LIKE_AN_EDITION = re.compile(r"^\W*ev|\d\W*$")
 
@@ -38,7 +29,7 @@ def parse(source: Source) -> tuple[SyntaxTree, tuple[Diagnostic, ...]]:
     return syntax_tree, diagnostics
 
 
-def parse_tree(source: Source) -> lark.Tree[lark.Token] | None:
+def parse_tree(source: Source) -> Tree | None:
     """Every word of the text under the rules of the grammar, None where there are mistakes.
 
     Raises nothing, whatever the text.
@@ -47,9 +38,7 @@ def parse_tree(source: Source) -> lark.Tree[lark.Token] | None:
     return None if diagnostics else words
 
 
-def _parse(
-    source: Source,
-) -> tuple[SyntaxTree, lark.Tree[lark.Token], tuple[Diagnostic, ...]]:
+def _parse(source: Source) -> tuple[SyntaxTree, Tree, tuple[Diagnostic, ...]]:
     begin = 1 if source.text.startswith("\ufeff") else 0
     grammar = _grammar("file")
     reader = Reader(grammar, source, begin)
@@ -114,110 +103,15 @@ def _beside(diagnostics: tuple[Diagnostic, ...], syntax: list[Diagnostic]) -> li
     return [d for d in diagnostics if d.span is not None and d.span.first.line not in lines]
 
 
-# ---------------------------------------------------------------- the grammar's tables
+# ---------------------------------------------------------------- the grammar
 
 
 @functools.cache
 def _grammar(start: str) -> Grammar:
-    return Grammar(_tables(), start)
+    return Grammar(tables(), start)
 
 
 @functools.cache
 def _reserved() -> frozenset[str]:
     """The words of the grammar, which nothing declared may be named by."""
     return frozenset(word for word in _grammar("file").words.values() if word.isidentifier())
-
-
-@functools.cache
-def _tables() -> lark.Lark:
-    """The parser, from the user's cache if it is there: building it takes half a second."""
-    text = grammar_text()
-    path = _cached_tables_path(text)
-    tables = _read_tables(path)
-    if tables is None:
-        tables = build_tables(text)
-        _write_tables(tables, path)
-    return tables
-
-
-def grammar_text() -> str:
-    """The grammar: in the package where it is installed, at the top of the tree in a checkout."""
-    package = Path(__file__).parents[1]
-    # Not by importlib.resources: it takes as long to import as a page takes to parse.
-    shipped = package / "grammars" / "ev3.lark"
-    path = shipped if shipped.is_file() else package.parent / "grammars" / "ev3.lark"
-    return path.read_text(encoding="utf-8")
-
-
-def build_tables(text: str, *, strict: bool = False) -> lark.Lark:
-    """The parser of a grammar; a strict one refuses conflicts and lexemes that collide.
-
-    Raises lark.exceptions.LarkError where the grammar is at fault.
-    """
-    return lark.Lark(
-        text,
-        parser="lalr",
-        lexer="contextual",
-        start=list(_STARTS),
-        keep_all_tokens=True,
-        maybe_placeholders=True,
-        postlex=Layout(),
-        strict=strict,
-    )
-
-
-def _cached_tables_path(text: str) -> Path:
-    # Not needed unless something is parsed, and what imports this module often parses nothing.
-    import platformdirs
-
-    accepted = " ".join(Layout.always_accept)
-    made_from = "\0".join((text, accepted, lark.__version__, sys.version))
-    key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    return platformdirs.user_cache_path("ev3lang") / f"grammar-{key}.tables"
-
-
-class _TablesUnpickler(pickle.Unpickler):
-    """Reads what `Lark.save` writes, which is plain data but for two classes."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        for known in (lark.Token, Layout):
-            if (module, name) == (known.__module__, known.__qualname__):
-                return known
-        raise pickle.UnpicklingError(f"tables hold no {module}.{name}")
-
-
-def _read_tables(path: Path) -> lark.Lark | None:
-    """The tables in a file, None where it can't be read or isn't as it was written."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(data).digest() != digest:
-        return None
-    try:
-        return lark.Lark.load(_TablesUnpickler(io.BytesIO(data)).load())
-    except pickle.UnpicklingError:
-        return None
-
-
-def _write_tables(tables: lark.Lark, path: Path) -> None:
-    """Keep the tables for the next time, if the folder takes them."""
-    import tempfile
-
-    buffer = io.BytesIO()
-    tables.save(buffer)
-    data = buffer.getvalue()
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(data).digest() + data)
-            # Others read the whole file or none: they may start at the same time.
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-
-
-_DIGEST_BYTES = hashlib.sha256().digest_size

@@ -9,15 +9,11 @@ start come back and the text is skipped to its end (panic mode).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import attrs
-from lark import Lark, Token, Tree
-from lark.lexer import LexerState
-from lark.parsers.lalr_analysis import Shift
-from lark.utils import TextSlice
 
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.diagnostics.suggest import nearest
@@ -25,6 +21,8 @@ from ev3lang.source import Source, Span
 from ev3lang.syntax import errors
 from ev3lang.syntax.build import DEEPEST, PLACEHOLDERS
 from ev3lang.syntax.layout import BRACES, BRACKETS, is_idle
+from ev3lang.syntax.tables import Tables
+from ev3lang.syntax.words import Token, Tree
 
 MOST_ERRORS = 50
 LONGEST_LINE = 20_000
@@ -54,17 +52,14 @@ _MARKS = (
 )
 
 # What skipping must see: everything else is only passed over. Line breaks as in the grammar.
-_LANDMARK = re.compile(
-    r"""
+_LANDMARK = r"""
       (?P<end>(?:\n[ \t\r]*+(?:\#[^\r\n]*+)?+)++(?!\||(?:or|then|with)\b)|;)
     | (?P<open>\{) | (?P<close>\})
     | (?P<bracket>[(\[]) | (?P<unbracket>[)\]])
     | (?:[,|=+*/^<>-]|\b(?:with|mod|in|and|or|not)\b)(?:\s++|\#[^\r\n]*+)*+
     | "(?:[^"\\\r\n]|\\[^\r\n])*+["\\]?+ | \#[^\r\n]*+
     | \w++ | [^\w\s"\#{}()\[\],|=+*/^<>;-]++ | \s
-    """,
-    re.VERBOSE,
-)
+    """
 _AFTER_BLOCK = re.compile(r"[ \t]*+(?:[\r\n;#}]|\Z)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r'#.*|"(?:[^"\\\r]|\\[^\r])*+(?:"|(?P<unclosed>))')
@@ -74,7 +69,7 @@ _STRING = re.compile(r'#.*|"(?:[^"\\\r]|\\[^\r])*+(?:"|(?P<unclosed>))')
 class _Place:
     """Where reading may start over.
 
-    lengths  children of each value at the time; Lark goes on filling the same lists
+    lengths  children of each value at the time; a longer tree goes on filling the same list
     offset   where the text goes on
     before   type of the token before it
     """
@@ -102,42 +97,51 @@ class _Repair:
 
 
 class Grammar:
-    """Lark's tables, and questions to them that leave a parser as it is."""
+    """The tables, as questions about what fits."""
 
-    def __init__(self, lark: Lark, start: str) -> None:
-        self.lark = lark
-        self.start = start
-        config = lark.parse_interactive("", start=start).parser_state.parse_conf
-        self.table: Mapping[int, Mapping[str, tuple[Any, Any]]] = config.states
-        self.end_state = config.end_state
-        self.start_state = config.start_state
-        self.words = {
-            terminal.name: terminal.pattern.value
-            for terminal in lark.terminals
-            if terminal.pattern.type == "str"
-        }
+    def __init__(self, tables: Tables, start: str) -> None:
+        self.steps = tables.steps
+        self.rules = tables.rules
+        self.start_state, self.end_state = tables.starts[start]
+        self.words = tables.words
+        self._lexeme = re.compile(tables.lexemes)
+        self._ignored = tables.ignored
+        self._kinds = {text: kind for kind, text in self.words.items() if text.isidentifier()}
+
+    def token(self, state: int, text: str, offset: int) -> Token:
+        """The token from there on: a word of the grammar only where the state has a step for it."""
+        while offset < len(text):
+            match = self._lexeme.match(text, offset)
+            assert match is not None and match.lastgroup, "some lexeme takes any character"
+            kind, offset = match.lastgroup, match.end()
+            if kind in self._ignored:
+                continue
+            if kind == "NAME":
+                word = self._kinds.get(match[0])
+                kind = word if word is not None and word in self.steps[state] else kind
+            return Token(kind, match[0], match.start(), offset)
+        return _mark(_END_OF_TEXT, "", len(text))
 
     def advance(self, states: tuple[int, ...], kind: str) -> tuple[int, ...] | None:
         """The states behind a token of this kind, or None where it doesn't fit."""
         stack = list(states)
         while True:
-            action = self.table[stack[-1]].get(kind)
-            if action is None:
+            step = self.steps[stack[-1]].get(kind)
+            if step is None:
                 return None
-            step, argument = action
-            if step is Shift:
-                stack.append(argument)
+            if step >= 0:
+                stack.append(step)
                 return tuple(stack)
-            size = len(argument.expansion)
-            if size:
-                del stack[-size:]
-            stack.append(self.table[stack[-1]][argument.origin.name][1])
+            rule = self.rules[~step]
+            if rule.size:
+                del stack[-rule.size :]
+            stack.append(self.steps[stack[-1]][rule.origin])
             if kind == _END_OF_TEXT and stack[-1] == self.end_state:
                 return tuple(stack)
 
     def accepted(self, states: tuple[int, ...]) -> frozenset[str]:
         """The kinds of all tokens that fit."""
-        kinds = self.table[states[-1]]
+        kinds = self.steps[states[-1]]
         return frozenset(k for k in kinds if k.isupper() and self.advance(states, k) is not None)
 
 
@@ -151,12 +155,8 @@ class Reader:
         self._most_errors = most_errors
         self._grammar = grammar
         self._source = source
-        parser = grammar.lark.parse_interactive("", start=grammar.start)
-        self._state = parser.parser_state
-        # Lark wraps its lexer for the postlex; here a repair can change what that would remember.
-        contextual: Any = parser.lexer_thread.lexer
-        self._lexers = contextual.lexer.lexers
-        self._lexer_state = LexerState(TextSlice.cast_from(source.text))
+        self._states = [grammar.start_state]
+        self._values: list[Any] = []  # what stands for each state but the first
         self._openers: tuple[Token, ...] = ()
         self._offset = begin
         self._line_start = 0
@@ -170,11 +170,11 @@ class Reader:
         self._faulty_offset: int | None = None  # start of the last statement with a mistake
         self._panicked_at = -1
 
-    def read(self) -> Tree[Token]:
+    def read(self) -> Tree:
         """The parse tree of all that could be read."""
         while True:
             token = self._next()
-            if len(self._openers) > DEEPEST or len(self._state.state_stack) > _DEEPEST_STACK:
+            if len(self._openers) > DEEPEST or len(self._states) > _DEEPEST_STACK:
                 place = self._span(self._openers[-1] if self._openers else token)
                 self._give_up(token, errors.nesting_too_deep(place, DEEPEST))
             elif self._is_far_out(token):
@@ -185,7 +185,7 @@ class Reader:
                     return tree
             elif token.type == "ALIEN":
                 self._report(errors.unexpected_character(self._span(token)))
-                self._offset = _end(token)
+                self._offset = token.end
             else:
                 self._recover(token)
             if len(self.diagnostics) >= self._most_errors:
@@ -195,10 +195,10 @@ class Reader:
 
     def _next(self) -> Token:
         while True:
-            token = self._token(self._state.state_stack[-1], self._offset)
+            token = self._grammar.token(self._states[-1], self._source.text, self._offset)
             if token.type != "END" or not is_idle(token, self._before, self._in_brackets()):
                 return token
-            self._offset = _end(token)
+            self._offset = token.end
             if self._in_brackets():
                 self._line_break = token
             elif not self._statement:
@@ -206,39 +206,29 @@ class Reader:
 
     def _is_far_out(self, token: Token) -> bool:
         """Whether the token's line is too long to be read."""
-        if _end(token) - self._line_start <= LONGEST_LINE or token.type in ("END", _END_OF_TEXT):
+        if token.end - self._line_start <= LONGEST_LINE or token.type in ("END", _END_OF_TEXT):
             return False
-        self._line_start = self._source.text.rfind("\n", 0, _start(token)) + 1
-        return _end(token) - self._line_start > LONGEST_LINE
-
-    def _token(self, state: int, offset: int) -> Token:
-        self._lexer_state.line_ctr.char_pos = offset
-        try:
-            token: Token = self._lexers[state].next_token(self._lexer_state)
-        except EOFError:
-            end = len(self._source.text)
-            return _mark(_END_OF_TEXT, "", end)
-        return token
+        self._line_start = self._source.text.rfind("\n", 0, token.start) + 1
+        return token.end - self._line_start > LONGEST_LINE
 
     def _in_brackets(self) -> bool:
         return bool(self._openers) and self._openers[-1].type in BRACKETS
 
     def _fits(self, kind: str) -> bool:
-        states = self._state.state_stack
-        action = self._grammar.table[states[-1]].get(kind)
-        if action is None:
+        step = self._grammar.steps[self._states[-1]].get(kind)
+        if step is None:
             return False
-        return action[0] is Shift or self._grammar.advance(tuple(states), kind) is not None
+        return step >= 0 or self._grammar.advance(tuple(self._states), kind) is not None
 
-    def _feed(self, token: Token) -> Tree[Token] | None:
+    def _feed(self, token: Token) -> Tree | None:
         """Take the token, which must fit; at the end of the text the tree is returned."""
         kind = token.type
         if kind == "END":
             self._before_end = self._place()
         elif kind == "RBRACE":
             self._before_close, self._close = self._place(), token
-        tree: Tree[Token] | None = self._state.feed_token(token, kind == _END_OF_TEXT)
-        self._offset, self._before = _end(token), kind
+        tree = self._push(token)
+        self._offset, self._before = token.end, kind
         if kind in _CLOSERS:
             self._openers += (token,)
         elif kind in _CLOSERS.values():
@@ -249,6 +239,23 @@ class Reader:
             self._statement.append(token)
         return tree
 
+    def _push(self, token: Token) -> Tree | None:
+        """Reduce what the token ends, then put it on the stacks."""
+        grammar, states, values = self._grammar, self._states, self._values
+        while (step := grammar.steps[states[-1]][token.type]) < 0:
+            rule = grammar.rules[~step]
+            first = len(values) - rule.size
+            parts = values[first:]
+            del values[first:], states[first + 1 :]
+            values.append(rule.build(parts))
+            states.append(grammar.steps[states[-1]][rule.origin])
+            if token.type == _END_OF_TEXT and states[-1] == grammar.end_state:
+                tree: Tree = values[-1]
+                return tree
+        states.append(step)
+        values.append(token)
+        return None
+
     def _begin_statement(self) -> None:
         self._start = self._place()
         self._statement = []
@@ -257,17 +264,17 @@ class Reader:
     # ------------------------------------------------------------ places
 
     def _place(self) -> _Place:
-        values = tuple(self._state.value_stack)
+        values = tuple(self._values)
         lengths = tuple(len(value.children) if isinstance(value, Tree) else 0 for value in values)
-        states = tuple(self._state.state_stack)
+        states = tuple(self._states)
         return _Place(states, values, lengths, self._openers, self._offset, self._before)
 
     def _return_to(self, place: _Place) -> None:
         for value, length in zip(place.values, place.lengths, strict=True):
             if isinstance(value, Tree):
                 del value.children[length:]
-        self._state.state_stack[:] = place.states
-        self._state.value_stack[:] = place.values
+        self._states[:] = place.states
+        self._values[:] = place.values
         self._openers, self._offset, self._before = place.openers, place.offset, place.before
 
     # ------------------------------------------------------------ mistakes
@@ -288,7 +295,7 @@ class Reader:
             return
         if self._is_line_joined(token) and self._fits("END"):
             # Its first word joins a line to the one above, which is whole without it.
-            self._feed(_mark("END", "", _start(token)))
+            self._feed(_mark("END", "", token.start))
         self._report(self._diagnose(token, None))
         if self._start.before == "RBRACE" and self._is_first_in_line(self._start.offset - 1):
             # Only a line's end may follow a `}`: this one was meant for something else.
@@ -311,7 +318,7 @@ class Reader:
 
     def _close_all(self, end: Token) -> bool:
         """At the end of the text, close whatever is open; False where more than that is amiss."""
-        states: tuple[int, ...] | None = tuple(self._state.state_stack)
+        states: tuple[int, ...] | None = tuple(self._states)
         for opener in reversed(self._openers):
             states = states and self._grammar.advance(states, _CLOSERS[opener.type])
         if not self._openers or not states or not self._grammar.advance(states, _END_OF_TEXT):
@@ -320,7 +327,7 @@ class Reader:
             if opener:
                 self._faulty_offset = None
                 self._report(errors.unclosed_bracket(self._span(opener), self._span(end)))
-            self._feed(_mark(_CLOSERS[opener.type], "", _start(end)))
+            self._feed(_mark(_CLOSERS[opener.type], "", end.start))
         return True
 
     # ------------------------------------------------------------ repairs
@@ -328,7 +335,7 @@ class Reader:
     def _best_repair(self, token: Token) -> _Repair | None:
         """The repair that reads furthest, of equals the likelier; None where none ends the line."""
         text = self._source.text
-        line_end = text.find("\n", _end(token))
+        line_end = text.find("\n", token.end)
         goal = len(text) if line_end < 0 else line_end
         limit = goal + _TRIAL_LENGTH
         best, best_reach = None, goal
@@ -350,7 +357,9 @@ class Reader:
         for _ in range(len(repair.put_in) + _TRIAL_TOKENS):
             mark = next(put_in, None)
             assert states is not None
-            token = self._token(states[-1], offset) if mark is None else mark
+            token = mark
+            if token is None:
+                token = self._grammar.token(states[-1], self._source.text, offset)
             kind = token.type
             in_brackets = bool(open_types) and open_types[-1] in BRACKETS
             is_passed_over = kind == "ALIEN" or (
@@ -368,7 +377,7 @@ class Reader:
                     del open_types[-1:]
                 before = kind
             if mark is None:
-                offset = _end(token)
+                offset = token.end
                 if offset >= limit:
                     return limit
                 if kind in _BOUNDARIES and not is_passed_over:
@@ -380,26 +389,26 @@ class Reader:
         here = self._place()
         yield from self._spellings(token)
         yield from self._brace_repairs(token)
-        if self._in_brackets() and self._is_first_in_line(_start(token)):
-            closers = [_mark(_CLOSERS[o.type], "", _start(token)) for o in self._open_brackets()]
-            put_in = (*closers, _mark("END", "", _start(token)))
-            yield _Repair(here, put_in, _start(token), self._blame_bracket(token))
+        if self._in_brackets() and self._is_first_in_line(token.start):
+            closers = [_mark(_CLOSERS[o.type], "", token.start) for o in self._open_brackets()]
+            put_in = (*closers, _mark("END", "", token.start))
+            yield _Repair(here, put_in, token.start, self._blame_bracket(token))
         accepted = self._grammar.accepted(here.states)
-        marks = [_mark(kind, "", _start(token)) for kind in _MARKS if kind in accepted]
-        parts = [_mark(kind, "", _start(token)) for kind in PLACEHOLDERS if kind in accepted]
+        marks = [_mark(kind, "", token.start) for kind in _MARKS if kind in accepted]
+        parts = [_mark(kind, "", token.start) for kind in PLACEHOLDERS if kind in accepted]
         is_end = token.type == _END_OF_TEXT
         for mark in marks:
-            yield _Repair(here, (mark,), _start(token), self._blame_if_closer(mark, token))
+            yield _Repair(here, (mark,), token.start, self._blame_if_closer(mark, token))
         if not is_end:
-            yield _Repair(here, (), _end(token))
+            yield _Repair(here, (), token.end)
             for mark in marks:
-                yield _Repair(here, (mark,), _end(token), self._blame_if_closer(mark, token))
+                yield _Repair(here, (mark,), token.end, self._blame_if_closer(mark, token))
         for part in parts:
-            yield _Repair(here, (part,), _start(token))
+            yield _Repair(here, (part,), token.start)
             if not is_end:
-                yield _Repair(here, (part,), _end(token))
+                yield _Repair(here, (part,), token.end)
         if self._in_brackets() and self._line_break is not None:
-            offset = _end(self._line_break)
+            offset = self._line_break.end
             if self._opens_statement(offset):
                 yield _Repair(self._start, (), offset, self._blame_bracket(token))
 
@@ -415,9 +424,9 @@ class Reader:
             kinds = {self._grammar.words[k]: k for k in accepted if k in self._grammar.words}
             meant = nearest(str(word), [text for text in kinds if text.isalpha()])
             if meant is not None:
-                put_in = (*tokens, Token.new_borrow_pos(kinds[meant], meant, word))
+                put_in = (*tokens, Token(kinds[meant], meant, word.start, word.end))
                 misspelt = partial(errors.misspelt, self._span(word), meant)
-                yield _Repair(self._start, put_in, _end(word), misspelt)
+                yield _Repair(self._start, put_in, word.end, misspelt)
 
     def _brace_repairs(self, token: Token) -> Iterator[_Repair]:
         """A `}` too few or too many, or a `{` too few, above the statement."""
@@ -426,12 +435,12 @@ class Reader:
         for opener in reversed(self._start.braces):
             if not opener:
                 return
-            put_in += (_mark("RBRACE", "", _start(first)), _mark("END", "", _start(first)))
+            put_in += (_mark("RBRACE", "", first.start), _mark("END", "", first.start))
             blame = partial(errors.unclosed_bracket, self._span(opener), self._span(first))
-            yield _Repair(self._start, put_in, _start(first), blame)
+            yield _Repair(self._start, put_in, first.start, blame)
         if len(self._statement) == 1 and token.type == "END" and self._start.braces:
-            put_in = (_mark("RBRACE", "", _start(first)),)
-            yield _Repair(self._start, put_in, _start(token))
+            put_in = (_mark("RBRACE", "", first.start),)
+            yield _Repair(self._start, put_in, token.start)
         if self._statement:
             return
         above = self._before_end
@@ -439,16 +448,16 @@ class Reader:
             gap = Span(self._source, above.offset, above.offset)
             blame = partial(errors.missing, gap, "`{`", errors.found(token.type, token))
             put_in = (_mark("LBRACE", "", above.offset),)
-            yield _Repair(above, put_in, _start(token), blame)
+            yield _Repair(above, put_in, token.start, blame)
         closed = self._before_close
         is_just_closed = self._start.before == "RBRACE" or (
             above is not None and self._start.before == "END" and above.before == "RBRACE"
         )
         if closed is not None and self._close and is_just_closed:
             blame = partial(errors.needless_close, self._span(self._close))
-            end = _mark("END", "", _start(self._close))
-            yield _Repair(closed, (), _start(token), blame)
-            yield _Repair(closed, (end,), _start(token), blame)
+            end = _mark("END", "", self._close.start)
+            yield _Repair(closed, (), token.start, blame)
+            yield _Repair(closed, (end,), token.start, blame)
 
     def _open_brackets(self) -> list[Token]:
         """The `(` and `[` of this statement that are open, innermost first."""
@@ -457,7 +466,7 @@ class Reader:
 
     def _is_line_joined(self, token: Token) -> bool:
         joins = token.type in ("VBAR", "OR", "THEN", "WITH") or token in ("or", "then", "with")
-        return joins and bool(self._statement) and self._is_first_in_line(_start(token))
+        return joins and bool(self._statement) and self._is_first_in_line(token.start)
 
     def _is_first_in_line(self, offset: int) -> bool:
         line_start = self._source.text.rfind("\n", 0, offset) + 1
@@ -492,7 +501,7 @@ class Reader:
             blame = self._blame_bracket(token) if stops and self._in_brackets() else None
             if blame is not None:
                 return blame()
-        states, statement = tuple(self._state.state_stack), self._statement
+        states, statement = tuple(self._states), self._statement
         if self._is_word_as_name():
             *statement, token = statement
             states = self._states_behind(statement)
@@ -521,7 +530,7 @@ class Reader:
     def _unclosed_string(self, token: Token) -> Span | None:
         """A string on the token's line that the line ends before it does."""
         text = self._source.text
-        line_start = text.rfind("\n", 0, _start(token)) + 1
+        line_start = text.rfind("\n", 0, token.start) + 1
         line_end = text.find("\n", line_start)
         for match in _STRING.finditer(text, line_start, len(text) if line_end < 0 else line_end):
             if match.lastgroup == "unclosed":
@@ -531,9 +540,9 @@ class Reader:
     def _span(self, token: Token) -> Span:
         """The token's place; a line break has none, so the end of its line stands for it."""
         if token.type in ("END", _END_OF_TEXT) and not token.startswith(";"):
-            end = _end(self._statement[-1]) if self._statement else _start(token)
+            end = self._statement[-1].end if self._statement else token.start
             return Span(self._source, end, end)
-        return Span(self._source, _start(token), _end(token))
+        return Span(self._source, token.start, token.end)
 
     # ------------------------------------------------------------ panic
 
@@ -555,7 +564,7 @@ class Reader:
         """Forget the statement and go on behind it."""
         offset = self._end_of_statement(token)
         if offset <= self._panicked_at:
-            offset = min(max(_end(token), self._panicked_at + 1), len(self._source.text))
+            offset = min(max(token.end, self._panicked_at + 1), len(self._source.text))
         self._panicked_at = offset
         self._return_to(self._start)
         self._begin_statement()
@@ -566,7 +575,8 @@ class Reader:
         text = self._source.text
         in_block = bool(self._start.braces)
         braces, brackets = 0, len(self._openers) - len(self._start.openers)
-        for match in _LANDMARK.finditer(text, _start(token)):
+        # Compiled only once there is a mistake, as few texts have one; `re` keeps it.
+        for match in re.compile(_LANDMARK, re.VERBOSE).finditer(text, token.start):
             kind = match.lastgroup
             if kind == "open":
                 braces += 1
@@ -613,16 +623,6 @@ class Reader:
         )
 
 
-def _start(token: Token) -> int:
-    assert token.start_pos is not None, "every token of ours has a place"
-    return token.start_pos
-
-
-def _end(token: Token) -> int:
-    assert token.end_pos is not None, "every token of ours has a place"
-    return token.end_pos
-
-
 def _mark(kind: str, text: str, offset: int) -> Token:
     """A token that isn't in the text."""
-    return Token(kind, text, start_pos=offset, end_pos=offset + len(text))
+    return Token(kind, text, offset, offset + len(text))

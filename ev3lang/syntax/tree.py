@@ -14,24 +14,44 @@ import attrs
 from ev3lang.source import Span
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Node:
-    """Anything with a place in the text."""
+    """Anything with a place in the text.
+
+    Comparison and words are here once for all nodes. attrs would write and compile them anew for
+    each of a hundred classes, most of what importing this file costs, and every check begins so.
+    """
 
     span: Span = attrs.field(eq=False, repr=False, kw_only=True)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._compared()))
+
+    def __repr__(self) -> str:
+        shown = [each.name for each in attrs.fields(type(self)) if each.repr]
+        inside = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__name__}({inside})"
+
+    def _compared(self) -> tuple[object, ...]:
+        return tuple(getattr(self, each.name) for each in attrs.fields(type(self)) if each.eq)
 
 
 # ---------------------------------------------------------------- expressions
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Name(Node):
     """`accuracy`; as an expression, whatever is declared under that name."""
 
     text: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Number(Node):
     """`10`, `1e-3`, `95%`, `2x`, `1 pp`, `100 steps`.
 
@@ -44,21 +64,21 @@ class Number(Node):
     unit_span: Span | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class String(Node):
     """`"data/images.npz"`, without its quotes and with its escapes undone."""
 
     value: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ListOf(Node):
     """`[512, 512]`."""
 
     items: tuple[Expression, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Range(Node):
     """`0 to 3`, both ends in."""
 
@@ -66,7 +86,7 @@ class Range(Node):
     high: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Unary(Node):
     """`-x`, `not x`."""
 
@@ -74,7 +94,7 @@ class Unary(Node):
     operand: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Binary(Node):
     """`a + b`, `a == b`, `a in b`, `a and b`, `a mod b`."""
 
@@ -84,7 +104,7 @@ class Binary(Node):
     operator_span: Span = attrs.field(eq=False, repr=False, kw_only=True)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Member(Node):
     """`digits.image`: a field of one data block where two share the name."""
 
@@ -92,7 +112,7 @@ class Member(Node):
     name: Name
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Argument(Node):
     """`64` or `momentum: 0.9` in a call."""
 
@@ -100,7 +120,7 @@ class Argument(Node):
     value: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Call(Node):
     """`dense(64)`, `sklearn.digits()`; a dotted function is one name with its dot."""
 
@@ -108,14 +128,14 @@ class Call(Node):
     arguments: tuple[Argument, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Pipe(Node):
     """`flatten | dense(64) | relu`, two stages or more."""
 
     stages: tuple[Expression, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class DecayOnly(Node):
     """`decay only matrices`, a link of an optimizer's pipe."""
 
@@ -123,21 +143,11 @@ class DecayOnly(Node):
 
 
 Expression: TypeAlias = (
-    Name
-    | Number
-    | String
-    | ListOf
-    | Range
-    | Unary
-    | Binary
-    | Member
-    | Call
-    | Pipe
-    | DecayOnly
+    Name | Number | String | ListOf | Range | Unary | Binary | Member | Call | Pipe | DecayOnly
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TypeExpression(Node):
     """`f32[28, 28, 1]`, `class[10]`, `logits(label)`, `real`.
 
@@ -153,7 +163,7 @@ class TypeExpression(Node):
 # ---------------------------------------------------------------- small parts
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Parameter(Node):
     """`smooth: ratio = 0%`, of a loss."""
 
@@ -162,7 +172,7 @@ class Parameter(Node):
     default: Expression | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Setting(Node):
     """`seed 7` or `precision f32` in an experiment."""
 
@@ -170,7 +180,7 @@ class Setting(Node):
     value: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Batch(Node):
     """`batch 512 in 4 parts`."""
 
@@ -181,14 +191,14 @@ class Batch(Node):
 # ---------------------------------------------------------------- data
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Columns(Node):
     """`from columns 1 to 30`."""
 
     range: Range
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FieldItem(Node):
     """`image: u8[32, 32, 3] from "batch"`: a field of a file."""
 
@@ -197,7 +207,7 @@ class FieldItem(Node):
     origin: String | Columns | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RowCount(Node):
     """`50_000 in train`."""
 
@@ -205,14 +215,14 @@ class RowCount(Node):
     part: Name | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RowsItem(Node):
     """`rows 50_000 in train, 10_000 in test`."""
 
     counts: tuple[RowCount, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Share(Node):
     """`explore from train 90%`: a use, the file's own part, how much of it (None: all)."""
 
@@ -221,7 +231,7 @@ class Share(Node):
     amount: Number | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SplitItem(Node):
     """`split explore 60%, … stratified by label seed 3`."""
 
@@ -231,7 +241,7 @@ class SplitItem(Node):
     seed: Number | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NormalizeItem(Node):
     """`normalize image mean [0.5] std [0.2]`."""
 
@@ -240,7 +250,7 @@ class NormalizeItem(Node):
     std: Expression | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class AugmentItem(Node):
     """`augment image with shift(1 px), flip_horizontal`."""
 
@@ -248,7 +258,7 @@ class AugmentItem(Node):
     operations: tuple[Expression, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class DeriveItem(Node):
     """`derive even = label mod 2 == 0 as class[2]`."""
 
@@ -257,7 +267,7 @@ class DeriveItem(Node):
     type: TypeExpression | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class KnownItem(Node):
     """`shown known for 100 examples`, or `shown known where has_label` by the file's mask."""
 
@@ -267,21 +277,14 @@ class KnownItem(Node):
 
 
 DataItem: TypeAlias = (
-    FieldItem
-    | RowsItem
-    | SplitItem
-    | NormalizeItem
-    | AugmentItem
-    | DeriveItem
-    | KnownItem
-    | Batch
+    FieldItem | RowsItem | SplitItem | NormalizeItem | AugmentItem | DeriveItem | KnownItem | Batch
 )
 
 
 # ---------------------------------------------------------------- models
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TrainedBy(Node):
     """`trained by descend teach with adamw(1e-3) for 30 epochs`."""
 
@@ -290,14 +293,14 @@ class TrainedBy(Node):
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FromCheckpoint(Node):
     """`from checkpoint("teacher.ckpt")`."""
 
     path: String
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Frozen(Node):
     """`frozen`."""
 
@@ -305,7 +308,7 @@ class Frozen(Node):
 ModelItem: TypeAlias = TrainedBy | FromCheckpoint | Frozen
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ModelInput(Node):
     """`image`, `[age, income]` (joined) or `f32[64]`: fields or a type, never both."""
 
@@ -317,7 +320,7 @@ class ModelInput(Node):
 # ---------------------------------------------------------------- explore
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Descend(Node):
     """`descend hard, soft(T: 4) with calm, eager for 100 steps`."""
 
@@ -326,7 +329,7 @@ class Descend(Node):
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Evolve(Node):
     """`evolve f1_score with evolution_strategy(population: 32) for 10 generations`."""
 
@@ -335,7 +338,7 @@ class Evolve(Node):
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Perturb(Node):
     """`perturb with gaussian(0.01) for 2 draws`."""
 
@@ -343,7 +346,7 @@ class Perturb(Node):
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Mutate(Node):
     """`mutate learning_rate by 0.8x or 1.25x`."""
 
@@ -351,21 +354,21 @@ class Mutate(Node):
     factors: tuple[Number, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Average(Node):
     """`average last 5 accepted`."""
 
     count: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Batches(Node):
     """`batches shared` or `batches fresh`."""
 
     mode: Literal["shared", "fresh"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OptimizerState(Node):
     """`state lasting` (the default) or `state reset`: a fresh one for every roll-out."""
 
@@ -380,21 +383,21 @@ ExploreItem: TypeAlias = (
 # ---------------------------------------------------------------- assess
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RankBy(Node):
     """`rank by accuracy then size`: one expression, or several in order of importance."""
 
     keys: tuple[Expression, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Prioritize(Node):
     """`prioritize a, b by distance to target`."""
 
     objectives: tuple[Name, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Guard(Node):
     """`guard top3 >= accepted - 1 pp proven`."""
 
@@ -408,7 +411,7 @@ AssessItem: TypeAlias = RankBy | Prioritize | Guard
 # ---------------------------------------------------------------- adapt
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Accept(Node):
     """`accept when accuracy improves by 0.5 pp with confidence 95% over the run`.
 
@@ -422,28 +425,28 @@ class Accept(Node):
     scope: Literal["over the run", "each time"] | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Rule(Node):
     """`rule gate`, `rule reference(assess: 0.5, decide: 1.96)`."""
 
     rule: Name | Call
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Evaluate(Node):
     """`evaluate 8 batches`."""
 
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Move(Node):
     """`move unless worse`, `move when better`, `move always`."""
 
     mode: Literal["unless worse", "when better", "always"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Grow(Node):
     """`grow by widen(2x) or deepen(1)`, `grow by best of widen(2x), deepen(1)`."""
 
@@ -451,14 +454,14 @@ class Grow(Node):
     choice: Literal["only", "or", "best of"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Limit(Node):
     """`limit size <= 200_000`."""
 
     condition: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Lengthen(Node):
     """`lengthen exploration 1.5x up to 400 steps`."""
 
@@ -466,7 +469,7 @@ class Lengthen(Node):
     cap: Number | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Restart(Node):
     """`restart from smallest`."""
 
@@ -474,7 +477,7 @@ class Restart(Node):
 AfterItem: TypeAlias = Grow | Limit | Lengthen | Restart
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class After(Node):
     """`after 5 iterations without progress { … }`."""
 
@@ -482,33 +485,33 @@ class After(Node):
     items: tuple[AfterItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Repeat(Node):
     """`repeat 5 passes from smallest`."""
 
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StopAfter(Node):
     """`after 60 iterations`, `after 20 min`."""
 
     amount: Number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StopWhen(Node):
     """`when accuracy >= 98%`."""
 
     condition: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StopTargets(Node):
     """`when all targets met`."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Stop(Node):
     """`stop after 60 iterations or when accuracy >= 98%`."""
 
@@ -521,14 +524,14 @@ AdaptItem: TypeAlias = Accept | Rule | Evaluate | Move | After | Repeat | Stop
 # ---------------------------------------------------------------- report
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Show(Node):
     """`show accuracy, confusion_matrix(argmax(guess), label)`."""
 
     values: tuple[Expression, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Baseline(Node):
     """`baseline plain = descend hard with eager same lineage`."""
 
@@ -541,7 +544,7 @@ class Baseline(Node):
 ReportItem: TypeAlias = Show | Baseline
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Axis(Node):
     """`width in [16, 32]` in a sweep."""
 
@@ -552,7 +555,7 @@ class Axis(Node):
 # ---------------------------------------------------------------- declarations
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Declaration(Node):
     """A top-level statement.
 
@@ -564,27 +567,27 @@ class Declaration(Node):
     documentation: str | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Experiment(Declaration):
     name: Name
     settings: tuple[Setting, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Param(Declaration):
     name: Name
     type: TypeExpression
     default: Expression | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Data(Declaration):
     name: Name
     origin: Expression
     items: tuple[DataItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Model(Declaration):
     """`layers` is None where the network is a user's own class, `from nnx(…)`, in `module`."""
 
@@ -596,26 +599,26 @@ class Model(Declaration):
     items: tuple[ModelItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Group(Declaration):
     name: Name
     members: tuple[Name, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Let(Declaration):
     name: Name
     value: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Loss(Declaration):
     name: Name
     parameters: tuple[Parameter, ...]
     value: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Objective(Declaration):
     name: Name
     direction: Literal["maximize", "minimize"]
@@ -624,20 +627,20 @@ class Objective(Declaration):
     range: Range | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Metric(Declaration):
     name: Name
     value: Expression
     range: Range | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Optimizer(Declaration):
     name: Name
     chain: Expression
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Archive(Declaration):
     """`archive peers of student { keep best accuracy per blocks }`."""
 
@@ -647,12 +650,12 @@ class Archive(Declaration):
     per: Name
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Use(Declaration):
     path: String
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Extern(Declaration):
     name: Name
     inputs: tuple[TypeExpression, ...]
@@ -661,36 +664,36 @@ class Extern(Declaration):
     is_host: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Allow(Declaration):
     code: String
     reason: String
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Explore(Declaration):
     model: Name
     items: tuple[ExploreItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Assess(Declaration):
     model: Name
     items: tuple[AssessItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Adapt(Declaration):
     model: Name
     items: tuple[AdaptItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Report(Declaration):
     items: tuple[ReportItem, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Sweep(Declaration):
     axes: tuple[Axis, ...]
 
@@ -698,7 +701,7 @@ class Sweep(Declaration):
 # ---------------------------------------------------------------- the whole
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Comment(Node):
     """`# …` to the end of its line, as written.
 
@@ -709,7 +712,7 @@ class Comment(Node):
     is_trailing: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SyntaxTree(Node):
     """A whole file.
 

@@ -41,10 +41,10 @@ def wrap(words: Sequence[Word], gaps: Sequence[Gap], indent: int) -> list[str] |
     gaps    one before each word, of which the first is not looked at
     indent  of the first line, in columns
     """
-    return _Statement(words, gaps).lines(indent)
+    return _Wrapping(words, gaps).lines(indent)
 
 
-class _Statement:
+class _Wrapping:
     """Words, and before which of them a line ends.
 
     openers  for each word the index of the innermost bracket around it, a closer's own included
@@ -89,7 +89,7 @@ class _Statement:
                     breaks[belongs] = True
         for opener, closer in self.closers.items():
             if not self.gaps[closer].has_comment:
-                breaks[closer] = breaks[opener + 1] and closer > opener + 1
+                breaks[closer] = breaks[opener + 1]
         return breaks
 
     def nearest_place(self, index: int) -> int | None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, Label
-from ev3lang.diagnostics.render import FORMATS, fingerprint, render, summary
+from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, Label, summary
+from ev3lang.diagnostics.render import FORMATS, fingerprint, render
 from ev3lang.source import Source, Span
 
 SPEC = """\

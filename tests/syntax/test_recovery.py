@@ -15,10 +15,13 @@ from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source
 from ev3lang.syntax import tree
 from ev3lang.syntax.build import DEEPEST
-from ev3lang.syntax.parse import _tables, parse, parse_expression
+from ev3lang.syntax.grammar import build_parser
+from ev3lang.syntax.parse import parse, parse_expression
+from ev3lang.syntax.tables import grammar_text
 from ev3lang.syntax.tree import walk
 from tests.syntax.mutation import SPECS, mutant, mutants
 
+LARK = build_parser(grammar_text())
 SPEC = {path.stem: path.read_text(encoding="utf-8") for path in SPECS}
 
 
@@ -42,7 +45,7 @@ def mended(text: str, diagnostic: Diagnostic) -> str:
 def is_wrong(text: str) -> bool:
     """By Lark's own parser, which recovers from nothing."""
     try:
-        _tables().parse(text, start="file")
+        LARK.parse(text, start="file")
     except lark.exceptions.LarkError:
         return True
     return False
