@@ -11,10 +11,12 @@ from types import MappingProxyType
 
 import attrs
 
+from ev3lang.check.allowances import silenced
 from ev3lang.check.program import check
 from ev3lang.check.typed import TypedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
-from ev3lang.source import Source
+from ev3lang.project import Read, read_file, used_files
+from ev3lang.source import Source, Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.parse import parse, parse_expression
 
@@ -26,12 +28,14 @@ class Analysis:
     tree         as much of it as could be read
     program      None where there are errors, or parts that can't be run yet
     diagnostics  errors and warnings in the order of the text
+    used         the files that it brings in by `use`
     """
 
     source: Source
     tree: tree.SyntaxTree
     program: TypedProgram | None
     diagnostics: tuple[Diagnostic, ...]
+    used: tuple[Source, ...] = ()
 
     @property
     def refusals(self) -> tuple[Diagnostic, ...]:
@@ -42,23 +46,43 @@ class Analysis:
         )
 
 
-def analyze(source: Source, overrides: Mapping[str, str] = MappingProxyType({})) -> Analysis:
-    """Parse and check a source.
+def analyze(
+    source: Source,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    read: Read = read_file,
+) -> Analysis:
+    """Parse and check a source, with the files that it uses.
 
     overrides  params set from outside, each value as text: `{"width": "32"}`
+    read       where the text of a used file comes from
     """
     syntax_tree, found = parse(source)
+    used = used_files(source, syntax_tree, read)
+    found = (*found, *used.diagnostics)
+    paths = {
+        each.name.text
+        for each in (*used.declarations, *syntax_tree.declarations)
+        if isinstance(each, tree.Param) and each.type.head.text == "path"
+    }
     values: dict[str, tree.Expression] = {}
     for name, text in overrides.items():
-        value, faults = parse_expression(Source(f"--set {name}", text))
+        given = Source(f"--set {name}", text)
+        if name in paths:
+            # A path needs no quotes on the command line.
+            values[name] = tree.String(text, span=Span(given, 0, len(text)))
+            continue
+        value, faults = parse_expression(given)
         found = (*found, *faults)
         if value is not None:
             values[name] = value
     if has_errors(found):
         # A file that can't be read whole would be blamed for names that stand in what is missing.
-        return Analysis(source, syntax_tree, None, found)
-    program, more = check(syntax_tree, values, default_name(source))
-    return Analysis(source, syntax_tree, program, (*found, *more))
+        return Analysis(source, syntax_tree, None, found, used.sources)
+    whole = (*used.declarations, *syntax_tree.declarations)
+    program, more = check(
+        attrs.evolve(syntax_tree, declarations=whole), values, default_name(source)
+    )
+    return Analysis(source, syntax_tree, program, silenced(whole, (*found, *more)), used.sources)
 
 
 def default_name(source: Source) -> str:

@@ -6,8 +6,26 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
-from ev3lang.catalog import arithmetic, layers, losses, metrics, optimizers, scores, sources
-from ev3lang.catalog.signature import DataSource, Function, Layer, Operator, Optimizer
+from ev3lang.catalog import (
+    arithmetic,
+    files,
+    layers,
+    losses,
+    metrics,
+    networks,
+    optimizers,
+    scores,
+    search,
+    sources,
+)
+from ev3lang.catalog.signature import (
+    DataSource,
+    Function,
+    Layer,
+    Operation,
+    Operator,
+    Optimizer,
+)
 
 
 class _Named(Protocol):
@@ -30,51 +48,21 @@ FUNCTIONS: Mapping[str, Function] = _by_name(
     (*losses.LOSSES, *metrics.METRICS, *scores.SCORES, *arithmetic.ARITHMETIC)
 )
 OPERATORS: Mapping[str, Operator] = _by_name(arithmetic.OPERATORS)
-LAYERS: Mapping[str, Layer] = _by_name(layers.LAYERS)
+LAYERS: Mapping[str, Layer] = _by_name((*layers.LAYERS, *networks.NETWORKS))
 OPTIMIZERS: Mapping[str, Optimizer] = _by_name((*optimizers.OPTIMIZERS, *optimizers.SCHEDULES))
-SOURCES: Mapping[str, DataSource] = _by_name(sources.SOURCES)
+SOURCES: Mapping[str, DataSource] = _by_name((*sources.SOURCES, *files.FILES))
+
+STRATEGIES: Mapping[str, Operation] = _by_name(search.STRATEGIES)
+PERTURBATIONS: Mapping[str, Operation] = _by_name(search.PERTURBATIONS)
+GROWTH: Mapping[str, Operation] = _by_name(search.GROWTH)
+AUGMENTATIONS: Mapping[str, Operation] = _by_name(search.AUGMENTATIONS)
 
 COMING: Mapping[str, str] = MappingProxyType(
     {
-        # layers and networks
-        "resnet": "a residual network of convolutions",
-        "transformer": "a network of attention layers",
-        "conv": "a convolution layer",
-        "batch_norm": "a normalisation layer",
-        "group_norm": "a normalisation layer",
-        "max_pool": "a pooling layer",
-        "avg_pool": "a pooling layer",
-        "mean_pool": "a pooling layer",
-        "embed": "a layer that gives each token a vector",
-        "attention": "an attention layer",
-        "nnx": "a network from a Python class",
-        "checkpoint": "weights from a file",
-        # data
-        "npz": "a source of data in NumPy files",
-        "csv": "a source of data in text tables",
-        "parquet": "a source of data in Parquet tables",
-        "idx": "a source of data in IDX files",
-        "cifar": "a source of data in CIFAR's files",
-        "image_folder": "a source of data in folders of images",
-        "huggingface": "a source of data from the Hugging Face hub",
         "teacher_network": "a source of data labelled by a random network",
         "next_token": "the target of a language model",
-        "shift": "an augmentation",
-        "gaussian_noise": "an augmentation",
-        "random_crop": "an augmentation",
-        "flip_horizontal": "an augmentation",
-        # optimizers and the search
         "params_ema": "a link of an optimizer that averages weights",
-        "evolution_strategy": "a search without gradients",
-        "gaussian": "a random perturbation of weights",
-        "pareto": "a ranking by several objectives at once",
-        # growth
-        "widen": "a growth operator",
-        "deepen": "a growth operator",
-        "deepen_every_stage": "a growth operator",
-        "fresh": "a growth operator that starts anew",
-        # facts about models
         "flops": "a model's count of floating-point operations",
     }
 )
-"""Names that the language has and this version can't compute, each with what it is."""
+"""Further names of the language that have no entry yet, each with what it is."""

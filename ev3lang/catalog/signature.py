@@ -79,14 +79,15 @@ SAME = Type("same")
 """As the output of a function: the type of its input, of the one with most dimensions."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Option:
     """A scalar argument: fixed when the program is built.
 
     kind      what may stand there:
               real, int, ratio (`10%` or 0.1), bool, text ("…"), name (one of `choices`),
               ints (`[64, 64]`), steps (`100 steps`), pixels (`4 px`), factor (`2x`),
-              schedule (a real, or a call of a schedule), layers (a pipe of layers)
+              schedule (a real, or a call of a schedule), layers (a pipe of layers), path (a text
+              or a param of type path)
     default   the only place where it is written; None with `is_required` false means "off"
     low, high inclusive bounds; `is_low_open` excludes the lower one
     most      a further upper bound, in the variables of the function's inputs: `C`, `C - 1`
@@ -104,7 +105,7 @@ class Option:
     most: Literal["C", "C - 1"] | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Input:
     """A value argument of a function: any of `types`, which share the function's variables.
 
@@ -116,7 +117,7 @@ class Input:
     types: tuple[Type, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Function:
     """A built-in of expressions: losses, metrics, and what stands inside them.
 
@@ -148,7 +149,7 @@ class Function:
     told: tuple[Literal["kinds", "classes"], ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Operator:
     """A sign or word between expressions; its typing is the checker's own work."""
 
@@ -164,7 +165,7 @@ class ShapeError(Exception):
 Shape: TypeAlias = tuple[Dimension, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Layer:
     """A layer, or a whole network such as `mlp`.
 
@@ -175,6 +176,8 @@ class Layer:
     width_option the option that the signature may fill, such as `width` of `dense`
     inner        the option that holds a pipe of layers, for `residual` and `repeat`; `shape` is
                  given the shape that comes out of that pipe in its place
+    takes        `tokens` for a layer that turns whole numbers into vectors
+    is_built     whether the backend has it; else a spec with it is checked and can't be run
     """
 
     name: str
@@ -183,10 +186,12 @@ class Layer:
     options: tuple[Option, ...] = ()
     width_option: str | None = None
     inner: str | None = None
+    takes: Literal["numbers", "tokens"] = "numbers"
     source: str = ""
+    is_built: bool = True
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Optimizer:
     """A link of an optimizer's chain under its optax name.
 
@@ -203,7 +208,7 @@ class Optimizer:
     source: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class DataSource:
     """Where data come from.
 
@@ -211,6 +216,9 @@ class DataSource:
               has the name of an option has its value
     rows      how many examples, None where the spec or the file says
     rows_option the option that states the count; without it the source is endless
+    unscaled  fields whose numbers differ in scale by orders of magnitude
+    declares_fields  whether the spec declares the fields, as for files
+    is_built  whether it can be read; else a spec with it is checked and can't be run
     """
 
     name: str
@@ -219,4 +227,17 @@ class DataSource:
     rows: int | None = None
     options: tuple[Option, ...] = ()
     rows_option: str | None = None
+    source: str = ""
+    declares_fields: bool = False
+    is_built: bool = True
+    unscaled: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Operation:
+    """A strategy, a growth operator or an augmentation, by what the search does with it."""
+
+    name: str
+    summary: str
+    options: tuple[Option, ...] = ()
     source: str = ""

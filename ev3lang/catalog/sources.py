@@ -9,13 +9,21 @@ _N = Option(
 )
 
 
-def _bundled(name: str, summary: str, rows: int, source: str, **fields: str) -> DataSource:
+def _bundled(
+    name: str,
+    summary: str,
+    rows: int,
+    source: str,
+    unscaled: tuple[str, ...] = (),
+    **fields: str,
+) -> DataSource:
     return DataSource(
         name=f"sklearn.{name}",
         summary=summary,
         fields=tuple((field, parse_type(type_)) for field, type_ in fields.items()),
         rows=rows,
         source=source,
+        unscaled=unscaled,
     )
 
 
@@ -40,6 +48,7 @@ SOURCES = (
         "wine",
         "wines of three growers by thirteen measurements",
         rows=178,
+        unscaled=("features",),
         features="f32[13]",
         label="class[3]",
         source="Aeberhard and Forina (1991), UCI, doi:10.24432/C5PC7J",
@@ -48,6 +57,7 @@ SOURCES = (
         "breast_cancer",
         "malignant (0) and benign (1) tumours by thirty measurements of cell nuclei",
         rows=569,
+        unscaled=("features",),
         features="f32[30]",
         label="class[2]",
         source="Wolberg et al. (1995), UCI, doi:10.24432/C5DW2B",

@@ -134,7 +134,7 @@ def literal(checking: Checking, option: Option, expression: tree.Expression) -> 
     match option.kind, expression:
         case "bool", tree.Name(text="true" | "false" as text):
             return text == "true"
-        case "text", tree.String(value=value):
+        case (("text" | "path"), tree.String(value=value)):
             return value
         case "name", tree.Name(text=text):
             if text in option.choices:
@@ -146,6 +146,7 @@ def literal(checking: Checking, option: Option, expression: tree.Expression) -> 
     expected = {
         "bool": "`true` or `false`",
         "text": 'a text in quotes, "…"',
+        "path": 'a path in quotes, "…", or a param of type path',
         "name": f"one of {', '.join(option.choices)}",
         **_COUNTS,
     }[option.kind]
@@ -162,5 +163,6 @@ def fits_number(kind: str, type_: Type) -> bool:
         "ratio": ("real", "int", "ratio"),
         "int": ("int",),
         "schedule": ("real", "int", "ratio"),
+        "bool": ("bool",),
     }
     return type_.kind in allowed[kind]

@@ -26,6 +26,7 @@ class Checking:
     found: list[Diagnostic] = attrs.field(factory=list)
     used: set[str] = attrs.field(factory=set)
     params: dict[str, typed.Constant | None] = attrs.field(factory=dict)
+    paths: dict[str, str] = attrs.field(factory=dict)
     field_infos: dict[tuple[str, str], typed.FieldInfo | None] = attrs.field(factory=dict)
     models: dict[str, typed.ModelInfo | None] = attrs.field(factory=dict)
     values: dict[str, typed.Expr | None] = attrs.field(factory=dict)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import attrs
 
-from ev3lang.catalog.index import SOURCES
-from ev3lang.check import declarations, errors, expressions, operators, typed, types
+from ev3lang.catalog.index import AUGMENTATIONS
+from ev3lang.catalog.signature import DataSource, Type
+from ev3lang.check import declarations, errors, expressions, operations, operators, typed, types
 from ev3lang.check.arguments import counted, known_number, whole
 from ev3lang.check.checking import Checking
 from ev3lang.syntax import tree
@@ -18,109 +20,77 @@ DEFAULT_BATCH = 128
 
 
 def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
-    """A data block; None where it is at fault or can't be read yet."""
+    """A data block; None where it is at fault."""
     options = types.source_options(checking, declaration)
-    origin = declaration.origin
-    name = origin.function.text if isinstance(origin, tree.Call) else origin.span.text
-    entry = SOURCES.get(name)
+    entry = types.source_of(declaration)
     fields = {
         symbol.name: declarations.field(checking, symbol, declaration.name)
         for symbols in checking.names.fields.values()
         for symbol in symbols
         if symbol.data == declaration.name.text
     }
-    rows = None
-    is_endless = False
-    if entry is not None and options is not None:
-        drawn = dict(options).get(entry.rows_option) if entry.rows_option else entry.rows
-        assert drawn is None or isinstance(drawn, int)
-        rows, is_endless = drawn, drawn is None
+    rows = {} if options is None else _rows(checking, declaration, entry, dict(options))
+    is_endless = entry is not None and not entry.declares_fields and not rows
     normalized: list[typed.NormalizeInfo] = []
-    split: typed.SplitInfo | None = None
-    split_item: tree.SplitItem | None = None
-    batch_item: tree.Batch | None = None
+    known: tree.KnownItem | None = None
     for item in declaration.items:
         match item:
             case tree.FieldItem():
-                if entry is not None:
+                if entry is not None and not entry.declares_fields:
                     checking.report(errors.field_of_file(item.span, entry.name))
-            case tree.RowsItem():
-                if entry is not None:
-                    checking.report(errors.field_of_file(item.span, entry.name))
-                else:
-                    rows = _rows(checking, item)
-            case tree.SplitItem():
-                if split_item is not None:
-                    checking.report(
-                        errors.duplicate_statement(item.span, split_item.span, "`split`")
-                    )
-                    continue
-                split_item = item
-                if is_endless:
-                    checking.report(errors.split_of_endless(item.span))
-                else:
-                    split = _split(checking, declaration, item)
             case tree.NormalizeItem():
                 normalized.extend(_normalize(checking, declaration, item))
             case tree.AugmentItem():
-                _own_field(checking, declaration, item.field)
-                checking.report(errors.not_built_yet(item.span, "augmenting data"))
-            case tree.DeriveItem():
-                pass
+                _augment(checking, declaration, item)
             case tree.KnownItem():
-                _own_field(checking, declaration, item.field)
-                if item.mask is not None:
-                    _own_field(checking, declaration, item.mask)
-                if item.amount is not None:
-                    counted(checking, item.amount, "examples", "a count of examples")
-                checking.report(errors.not_built_yet(item.span, "a field known for some examples"))
-            case tree.Batch():
-                if batch_item is not None:
-                    checking.report(
-                        errors.duplicate_statement(item.span, batch_item.span, "`batch`")
-                    )
-                batch_item = item
-    batch = batch_size(checking, batch_item)
+                known = item
+                _known(checking, declaration, item)
+            case tree.RowsItem() | tree.SplitItem() | tree.DeriveItem() | tree.Batch():
+                pass
+    split_item = _only(checking, declaration, tree.SplitItem, "`split`")
+    batch = batch_size(checking, _only(checking, declaration, tree.Batch, "`batch`"))
+    split = _split_of(checking, declaration, split_item, fields, is_endless, rows)
     if options is None or entry is None or batch is None or None in fields.values():
         return None
-    known = {key: info for key, info in fields.items() if info is not None}
-    if not is_endless and split_item is None:
-        split = typed.SplitInfo(DEFAULT_SHARES, _stratum(known), 0)
     if not is_endless and split is None:
         return None
-    if split is not None and rows is not None:
-        place = split_item.span if split_item is not None else declaration.name.span
-        for use in USES:
-            if split.shares[use] * rows < 1:
-                checking.report(errors.empty_share(place, use, rows))
-                return None
-    return typed.DataInfo(
+    info = typed.DataInfo(
         name=declaration.name.text,
         source=entry.name,
         options=options,
-        fields=known,
+        fields={key: each for key, each in fields.items() if each is not None},
         split=split,
         normalized=tuple(normalized),
         rows=rows,
         batch=batch,
     )
+    place = split_item.span if split_item is not None else declaration.name.span
+    for use in USES if split is not None else ():
+        if info.examples(use) == 0:
+            checking.report(errors.empty_share(place, use, sum(rows.values())))
+            return None
+    if known is not None and known.amount is not None:
+        _known_amount(checking, info, known.amount)
+    return info
 
 
 def batch_size(checking: Checking, item: tree.Batch | None) -> int | None:
     """The examples of a batch; None, reported, where they are no whole number."""
     if item is None:
         return DEFAULT_BATCH
+    size = whole(checking, item.size, "a batch size")
     if item.parts is not None:
+        parts = counted(checking, item.parts, "parts", "a count of parts, such as `4 parts`")
         checking.report(errors.not_built_yet(item.span, "a batch in parts"))
-    return whole(checking, item.size, "a batch size")
+        if size is not None and parts is not None and size % int(parts):
+            checking.report(errors.uneven_parts(item.parts.span, size, int(parts)))
+    return size
 
 
 def check_batch(checking: Checking, info: typed.DataInfo, batch: int, place: tree.Node) -> None:
     """Report a batch that the explore split can't fill."""
-    if info.split is None or info.rows is None:
-        return
-    rows = int(info.split.shares["explore"] * info.rows)
-    if batch > rows:
+    rows = info.examples("explore")
+    if rows is not None and batch > rows:
         checking.report(errors.batch_too_large(place.span, batch, rows))
 
 
@@ -130,18 +100,19 @@ def batch_place(declaration: tree.Data) -> tree.Node:
     return stated[0].size if stated else declaration.name
 
 
-def _stratum(fields: Mapping[str, typed.FieldInfo]) -> str | None:
-    """The field that a split without words keeps the proportions of: the only label there is."""
-    labels = [
-        name for name, info in fields.items() if info.type.kind == "class" and info.value is None
-    ]
-    return labels[0] if len(labels) == 1 else None
+def with_batch(info: typed.DataInfo, batch: int | None) -> typed.DataInfo:
+    """The block with the batch size that `explore` asks for instead of its own."""
+    return info if batch is None else attrs.evolve(info, batch=batch)
 
 
-def _rows(checking: Checking, item: tree.RowsItem) -> int | None:
-    counts = [whole(checking, each.count, "a count of rows") for each in item.counts]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+Item = TypeVar("Item", bound=tree.Node)
+
+
+def _only(checking: Checking, declaration: tree.Data, kind: type[Item], what: str) -> Item | None:
+    found = [item for item in declaration.items if isinstance(item, kind)]
+    for again in found[1:]:
+        checking.report(errors.duplicate_statement(again.span, found[0].span, what))
+    return found[0] if found else None
 
 
 def _own_field(
@@ -151,15 +122,75 @@ def _own_field(
     symbols = checking.names.fields.get(name.text, ())
     own = next((each for each in symbols if each.data == declaration.name.text), None)
     if own is None:
-        checking.report(errors.unknown_field(name, checking.fields_of(declaration.name.text)))
+        if not checking.names.has_unknown_fields:
+            checking.report(errors.unknown_field(name, checking.fields_of(declaration.name.text)))
         return None
     return declarations.field(checking, own, name)
 
 
-def _split(
-    checking: Checking, declaration: tree.Data, item: tree.SplitItem
+# ---------------------------------------------------------------- rows and shares
+
+
+def _rows(
+    checking: Checking,
+    declaration: tree.Data,
+    entry: DataSource | None,
+    options: Mapping[str, object],
+) -> dict[str | None, int]:
+    """The examples of each part, as source or spec state them; empty where nobody does."""
+    stated = _only(checking, declaration, tree.RowsItem, "`rows`")
+    if entry is not None and not entry.declares_fields:
+        if stated is not None:
+            checking.report(errors.field_of_file(stated.span, entry.name))
+        count = options.get(entry.rows_option) if entry.rows_option else entry.rows
+        return {None: count} if isinstance(count, int) else {}
+    rows: dict[str | None, int] = {}
+    for each in stated.counts if stated is not None else ():
+        count = whole(checking, each.count, "a count of rows")
+        part = each.part.text if each.part is not None else None
+        if part in rows:
+            checking.report(errors.part_twice(each.span, part))
+        elif count is not None:
+            rows[part] = count
+    return rows
+
+
+def _split_of(
+    checking: Checking,
+    declaration: tree.Data,
+    item: tree.SplitItem | None,
+    fields: Mapping[str, typed.FieldInfo | None],
+    is_endless: bool,
+    rows: Mapping[str | None, int],
 ) -> typed.SplitInfo | None:
-    shares: dict[str, float] = {}
+    if is_endless:
+        if item is not None:
+            checking.report(errors.split_of_endless(item.span))
+        return None
+    if item is not None:
+        return _split(checking, declaration, item, rows)
+    shares = {use: typed.ShareInfo(None, share) for use, share in DEFAULT_SHARES.items()}
+    stratum = _stratum(fields)
+    return typed.SplitInfo(shares, None if stratum is None else "stratified", stratum, 0)
+
+
+def _stratum(fields: Mapping[str, typed.FieldInfo | None]) -> str | None:
+    """The field that a split without words keeps the proportions of: the only label there is."""
+    labels = [
+        name
+        for name, info in fields.items()
+        if info is not None and info.type.kind == "class" and info.value is None
+    ]
+    return labels[0] if len(labels) == 1 else None
+
+
+def _split(
+    checking: Checking,
+    declaration: tree.Data,
+    item: tree.SplitItem,
+    rows: Mapping[str | None, int],
+) -> typed.SplitInfo | None:
+    shares: dict[str, typed.ShareInfo] = {}
     places: dict[str, tree.Share] = {}
     is_whole = True
     for share in item.shares:
@@ -173,19 +204,10 @@ def _split(
             is_whole = False
             continue
         places[use] = share
-        is_whole = is_whole and share.part is None
-        if share.amount is None:
-            if share.part is None:
-                checking.report(
-                    errors.wrong_type(share.span, f"a share for `{use}`, such as `10%`", "none")
-                )
-            is_whole = False
-            continue
-        amount = counted(checking, share.amount, "ratio", "a share, such as `60%`")
-        if amount is None:
-            is_whole = False
-        else:
-            shares[use] = float(amount)
+        info = _share(checking, share, rows)
+        is_whole = is_whole and info is not None
+        if info is not None:
+            shares[use] = info
     of_file = next((share for share in item.shares if share.part is not None), None)
     if of_file is not None:
         checking.report(errors.not_built_yet(of_file.span, "a split of the file's own"))
@@ -193,11 +215,11 @@ def _split(
     if missing and all(share.use.text in USES for share in item.shares):
         checking.report(errors.missing_share(item.span, missing))
         is_whole = False
-    # Parts of a file are shared out one by one; their sums are checked when files can be read.
-    total = sum(shares.values())
-    if total > 1 + 1e-9 and all(share.part is None for share in item.shares):
-        checking.report(errors.split_too_large(item.span, 100 * total))
-        is_whole = False
+    for part in {share.part for share in shares.values()}:
+        total = sum(share.fraction for share in shares.values() if share.part == part)
+        if total > 1 + 1e-9:
+            checking.report(errors.split_too_large(item.span, 100 * total, part))
+            is_whole = False
     by = _split_method(checking, declaration, item)
     seed = 0
     if item.seed is not None:
@@ -209,7 +231,28 @@ def _split(
         seed = item.seed.value
     if not is_whole or (item.method is not None and by is None):
         return None
-    return typed.SplitInfo(shares, by, seed)
+    return typed.SplitInfo(shares, item.method, by, seed)
+
+
+def _share(
+    checking: Checking, share: tree.Share, rows: Mapping[str | None, int]
+) -> typed.ShareInfo | None:
+    part = None if share.part is None else share.part.text
+    if share.part is not None and rows and share.part.text not in rows:
+        known = [name for name in rows if name is not None]
+        checking.report(errors.unknown_choice(share.part, "part of the file", known))
+        return None
+    if share.amount is None:
+        if share.part is not None:
+            return typed.ShareInfo(part, 1.0)
+        checking.report(
+            errors.wrong_type(
+                share.span, f"a share for `{share.use.text}`, such as `10%`", "nothing"
+            )
+        )
+        return None
+    amount = counted(checking, share.amount, "ratio", "a share, such as `60%`")
+    return None if amount is None else typed.ShareInfo(part, float(amount))
 
 
 def _split_method(checking: Checking, declaration: tree.Data, item: tree.SplitItem) -> str | None:
@@ -221,13 +264,53 @@ def _split_method(checking: Checking, declaration: tree.Data, item: tree.SplitIt
         checking.report(
             errors.not_built_yet(item.by.span, f"a split that is {item.method} by a field")
         )
-        return None
     if info is None:
         return None
-    if info.type.kind not in ("class", "bool"):
-        checking.report(errors.wrong_type(item.by.span, "a field of labels", str(info.type)))
+    fits = {
+        "stratified": info.type.kind in ("class", "bool"),
+        "grouped": info.type.kind in ("id", "class", "text", "i32", "int"),
+        "ordered": operators.scalar(info.type) is not None and info.type.kind != "class",
+    }
+    expected = {
+        "stratified": "a field of labels",
+        "grouped": "a field that names groups, such as an `id`",
+        "ordered": "a field of numbers, such as a time",
+    }
+    if not fits[item.method]:
+        checking.report(errors.wrong_type(item.by.span, expected[item.method], str(info.type)))
         return None
     return item.by.text
+
+
+# ---------------------------------------------------------------- what is done to fields
+
+
+def _known(checking: Checking, declaration: tree.Data, item: tree.KnownItem) -> None:
+    _own_field(checking, declaration, item.field)
+    if item.mask is not None:
+        info = _own_field(checking, declaration, item.mask)
+        if info is not None and info.type.kind != "bool":
+            checking.report(
+                errors.wrong_type(item.mask.span, "a field of true and false", str(info.type))
+            )
+    checking.report(errors.not_built_yet(item.span, "a field known for some examples"))
+
+
+def _known_amount(checking: Checking, info: typed.DataInfo, amount: tree.Number) -> None:
+    count = counted(checking, amount, "examples", "a count of examples")
+    rows = info.examples("explore")
+    if count is not None and rows is not None and count > rows:
+        checking.report(errors.known_too_many(amount.span, int(count), rows))
+
+
+def _augment(checking: Checking, declaration: tree.Data, item: tree.AugmentItem) -> None:
+    info = _own_field(checking, declaration, item.field)
+    for written in item.operations:
+        name = operations.operation(checking, written, AUGMENTATIONS, "augmentation")
+        is_image = info is not None and info.type.is_tensor and len(info.type.dimensions) == 3
+        if info is not None and name not in (None, "gaussian_noise", "mixup") and not is_image:
+            checking.report(errors.augments_images(written.span, str(name), info.type))
+    checking.report(errors.not_built_yet(item.span, "augmenting data"))
 
 
 def _normalize(
@@ -238,32 +321,29 @@ def _normalize(
         info = _own_field(checking, declaration, name)
         if info is None:
             continue
-        if operators.scalar(info.type) is None and not info.type.is_tensor:
+        is_number = operators.scalar(info.type) is not None or info.type.is_tensor
+        if not is_number or info.type.kind in ("class", "bool", "int"):
             checking.report(errors.wrong_type(name.span, "a field of numbers", str(info.type)))
             continue
-        if info.type.kind in ("class", "bool", "int"):
-            checking.report(errors.wrong_type(name.span, "a field of numbers", str(info.type)))
+        mean = _statistics(checking, item.mean, info.type)
+        std = _statistics(checking, item.std, info.type)
+        if (item.mean is not None and mean is None) or (item.std is not None and std is None):
             continue
-        channels = info.type.dimensions[-1] if info.type.dimensions else 1
-        given = [_statistics(checking, each, channels) for each in (item.mean, item.std)]
-        if (item.mean is not None and given[0] is None) or (
-            item.std is not None and given[1] is None
-        ):
-            continue
-        if item.std is not None and given[1] is not None and min(given[1]) <= 0:
+        if item.std is not None and std is not None and min(std) <= 0:
             checking.report(
-                errors.out_of_range(item.std.span, "a standard deviation", "above 0", min(given[1]))
+                errors.out_of_range(item.std.span, "a standard deviation", "above 0", min(std))
             )
             continue
-        found.append(typed.NormalizeInfo(name.text, given[0], given[1]))
+        found.append(typed.NormalizeInfo(name.text, mean, std))
     return found
 
 
 def _statistics(
-    checking: Checking, expression: tree.Expression | None, channels: int | str
+    checking: Checking, expression: tree.Expression | None, type_: Type
 ) -> tuple[float, ...] | None:
     if expression is None:
         return None
+    channels = type_.dimensions[-1] if type_.dimensions else 1
     items = expression.items if isinstance(expression, tree.ListOf) else (expression,)
     numbers: list[float] = []
     for item in items:
@@ -282,8 +362,3 @@ def _statistics(
         )
         return None
     return tuple(numbers)
-
-
-def with_batch(info: typed.DataInfo, batch: int | None) -> typed.DataInfo:
-    """The block with the batch size that `explore` asks for instead of its own."""
-    return info if batch is None else attrs.evolve(info, batch=batch)

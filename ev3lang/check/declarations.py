@@ -39,7 +39,16 @@ def _param(checking: Checking, declaration: tree.Param) -> typed.Constant | None
     if kind is None:
         return None
     what = f"the param `{declaration.name.text}`"
-    if kind.kind not in ("real", "int", "ratio"):
+    if kind.kind == "path":
+        if isinstance(given, tree.String):
+            checking.paths[declaration.name.text] = given.value
+        else:
+            checking.report(errors.wrong_type(given.span, f"a path for {what}", given.span.text))
+        return None
+    if kind.kind == "bool" and isinstance(given, tree.Name) and given.text in ("true", "false"):
+        facts = typed.Facts(kind, "constant", range=(0.0, 1.0))
+        return typed.Constant(given.text == "true", facts, span=given.span)
+    if kind.kind not in ("real", "int", "ratio", "bool"):
         what = f"a param of type `{kind.kind}`"
         checking.report(errors.not_built_yet(declaration.type.span, what))
         return None
@@ -52,6 +61,15 @@ def _param(checking: Checking, declaration: tree.Param) -> typed.Constant | None
         return None
     facts = typed.Facts(kind, "constant", range=(number, number))
     return typed.Constant(number, facts, span=given.span)
+
+
+def path(checking: Checking, name: tree.Name) -> str | None:
+    """The path that a param stands for; None where the name is no param of type path."""
+    declaration = checking.names.declared.get(name.text)
+    if not isinstance(declaration, tree.Param) or declaration.type.head.text != "path":
+        return None
+    param(checking, declaration)
+    return checking.paths.get(name.text)
 
 
 def value(checking: Checking, declaration: Valued, use: tree.Name) -> typed.Expr | None:

@@ -138,11 +138,13 @@ def missing_statement(block: str, keyword: Span, statement: str) -> Diagnostic:
     )
 
 
-def duplicate_statement(again: Span, first: Span, what: str) -> Diagnostic:
+def duplicate_statement(
+    again: Span, first: Span, what: str, where: str = "this block"
+) -> Diagnostic:
     """A statement that stands once in its block, twice."""
     return Diagnostic(
         code="duplicate-statement",
-        message=f"{what} stands twice in this block",
+        message=f"{what} stands twice in {where}",
         span=again,
         labels=(Label(first, "the first one is here"),),
         help="keep one of them",
@@ -240,6 +242,17 @@ def shape_mismatch(
 def layer_shape(span: Span, why: str) -> Diagnostic:
     """A layer that can't take what comes in."""
     return Diagnostic(code="shape-mismatch", message=why, span=span)
+
+
+def layer_input(span: Span, layer: str, gives: str) -> Diagnostic:
+    """A layer of numbers on tokens, or the other way round."""
+    if gives == "tokens":
+        help_ = "`embed(64)` turns each token into a vector of 64 numbers"
+        message = f"`{layer}` takes numbers, and tokens come in"
+    else:
+        help_ = "tokens come from a field such as `text: tokens[8000, 128]`"
+        message = f"`{layer}` takes tokens, and numbers come in"
+    return Diagnostic(code="wrong-type", message=message, span=span, help=help_)
 
 
 def output_shape(
@@ -411,6 +424,60 @@ def unknown_choice(name: tree.Name, what: str, choices: Sequence[str]) -> Diagno
     )
 
 
+# ---------------------------------------------------------------- other files
+
+
+def use_outside(path: tree.String, folder: str) -> Diagnostic:
+    """`use` of a file that lies outside of the project."""
+    return Diagnostic(
+        code="use-outside-project",
+        message=f"`{path.value}` lies outside of the project folder `{folder}`",
+        span=path.span,
+        help="use a path relative to this file that stays inside the project",
+    )
+
+
+def use_circle(path: tree.String, names: Sequence[str]) -> Diagnostic:
+    """Files that use each other in a circle."""
+    return Diagnostic(
+        code="use-circle",
+        message=f"these files use each other: {' -> '.join(names)}",
+        span=path.span,
+        help="put what both need into a third file",
+    )
+
+
+def use_unreadable(path: tree.String, why: str) -> Diagnostic:
+    """`use` of a file that isn't there or is no text."""
+    return Diagnostic(
+        code="use-not-found",
+        message=f"`{path.value}` can't be used: {why[:1].lower()}{why[1:]}",
+        span=path.span,
+        help="the path is relative to this file",
+    )
+
+
+def extern_target(target: tree.String) -> Diagnostic:
+    """An extern whose place is no `package.module:name`."""
+    return Diagnostic(
+        code="extern-target",
+        message=f"`{target.value}` names no Python function",
+        span=target.span,
+        help='write the module and the function: `from "package.module:name"`',
+    )
+
+
+def archive_never_fills(model: tree.Name, explored: tree.Name) -> Diagnostic:
+    """An archive of a model that nothing accepts."""
+    return Diagnostic(
+        code="archive-never-fills",
+        message=f"`{model.text}` is not explored, so this archive never gets a member",
+        span=model.span,
+        labels=(Label(explored.span, "explored here"),),
+        help=f"write `{explored.text}`",
+    )
+
+
 # ---------------------------------------------------------------- gradient, search
 
 
@@ -478,11 +545,48 @@ def no_direction(name: tree.Name, declared: Span) -> Diagnostic:
 # ---------------------------------------------------------------- data
 
 
-def split_too_large(span: Span, total: float) -> Diagnostic:
-    """Shares that sum to more than everything."""
+def split_too_large(span: Span, total: float, part: str | None) -> Diagnostic:
+    """Shares that sum to more than everything, or than everything of a file's part."""
+    of = "" if part is None else f" of `{part}`"
     return Diagnostic(
         code="split-too-large",
-        message=f"the shares sum to {total:g}%, more than there is",
+        message=f"the shares{of} sum to {total:g}%, more than there is",
+        span=span,
+    )
+
+
+def part_twice(span: Span, part: str | None) -> Diagnostic:
+    """Two counts of rows for one part of a file."""
+    what = "the file" if part is None else f"`{part}`"
+    return Diagnostic(
+        code="duplicate-statement", message=f"the rows of {what} are counted twice", span=span
+    )
+
+
+def uneven_parts(span: Span, batch: int, parts: int) -> Diagnostic:
+    """A batch that can't be cut into equal parts."""
+    return Diagnostic(
+        code="uneven-parts",
+        message=f"a batch of {batch} can't be cut into {parts} equal parts",
+        span=span,
+        help="gradients are averaged over the parts, so all need the same number of examples",
+    )
+
+
+def known_too_many(span: Span, count: int, rows: int) -> Diagnostic:
+    """A field known for more examples than may show it."""
+    return Diagnostic(
+        code="known-too-many",
+        message=f"{count} examples can't show it: the explore split has {rows}",
+        span=span,
+    )
+
+
+def augments_images(span: Span, name: str, type_: Type) -> Diagnostic:
+    """An augmentation of images on a field that is none."""
+    return Diagnostic(
+        code="augments-images",
+        message=f"`{name}` works on images of height x width x channels, and this is {type_}",
         span=span,
     )
 
@@ -612,11 +716,420 @@ def param_without_value(param: tree.Param) -> Diagnostic:
 
 def never_met(span: Span, objective: str, bounds: tuple[float, float], value: float) -> Diagnostic:
     """A target or condition that lies outside what its objective can be."""
+    is_bare = bounds == (0, 1) and "%" not in span.text
     return Diagnostic(
         code="never-met",
         message=f"`{objective}` lies from {bounds[0]:g} to {bounds[1]:g}; {value:g} is not there",
         span=span,
-        help=f"write the sign of a fraction: `{value:g}%`" if bounds == (0, 1) else None,
+        help=f"write the sign of a fraction: `{value:g}%`" if is_bare else None,
+    )
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def no_power(span: Span, examples: int, needed: int, confidence: float) -> Diagnostic:
+    """An adapt split on which nothing can ever be accepted."""
+    return Diagnostic(
+        code="no-power",
+        message=f"{examples} adapt examples can't show a gain at {_percent(confidence)} confidence",
+        span=span,
+        help=f"at least {needed} are needed: give adapt a larger share, or ask for less confidence",
+    )
+
+
+def low_power(
+    span: Span, other: Span, examples: int, smallest: float, distance: float
+) -> Diagnostic:
+    """Aims closer together than a gain that can be shown."""
+    return Diagnostic(
+        code="low-power",
+        message=(
+            f"{examples} adapt examples can't show a gain below {100 * smallest:.1f} pp at this "
+            f"confidence, and these aims are {100 * distance:.3g} pp apart"
+        ),
+        span=span,
+        severity="warning",
+        labels=(Label(other, "the other aim"),),
+        help="give adapt a larger share, or set the aims further apart",
+    )
+
+
+def low_confidence(span: Span, confidence: float) -> Diagnostic:
+    """A confidence below a coin's."""
+    return Diagnostic(
+        code="low-confidence",
+        message=f"at {_percent(confidence)} confidence most acceptances may be chance",
+        span=span,
+        severity="warning",
+        help="95% is the default",
+    )
+
+
+def confidence_each_time(span: Span, confidence: float, iterations: int, ever: float) -> Diagnostic:
+    """Confidence spent anew on every decision."""
+    return Diagnostic(
+        code="confidence-each-time",
+        message=(
+            f"{_percent(confidence)} each time over {iterations} iterations: the chance of "
+            f"accepting a model that is no better grows to {ever:.0%}"
+        ),
+        span=span,
+        severity="warning",
+        help="`over the run` bounds the whole run",
+    )
+
+
+def guard_never_fails(span: Span, what: str) -> Diagnostic:
+    """A guard that every candidate keeps."""
+    return Diagnostic(
+        code="guard-never-fails",
+        message=f"no value of `{what}` breaks this guard",
+        span=span,
+        severity="warning",
+        help="set a bound inside its range, or take the guard out",
+    )
+
+
+def guard_never_proven(span: Span, margin: float, examples: int, needed: int) -> Diagnostic:
+    """A proven guard whose margin the adapt split can't show."""
+    return Diagnostic(
+        code="guard-never-proven",
+        message=(
+            f"{examples} adapt examples can't prove a loss below {100 * margin:.3g} pp, not even "
+            "for two identical models, so nothing would ever be accepted"
+        ),
+        span=span,
+        help=f"{needed} are needed: widen the margin, enlarge adapt, or take out `proven`",
+    )
+
+
+# ---------------------------------------------------------------- growth
+
+
+def nothing_grows(span: Span, name: str, kinds: Sequence[str]) -> Diagnostic:
+    """Growth of a pipe of single layers."""
+    return Diagnostic(
+        code="growth-unfit",
+        message=f"`{name}` has nothing to grow here",
+        span=span,
+        help=f"{_listed(kinds, 'and')} can grow; a pipe of single layers can't",
+    )
+
+
+def growth_unfit(span: Span, name: str, layer: str) -> Diagnostic:
+    """An operator for another kind of network."""
+    return Diagnostic(
+        code="growth-unfit",
+        message=f"`{name}` grows the stages of a resnet, and this is a `{layer}`",
+        span=span,
+        help="use `deepen(1)`",
+    )
+
+
+def growth_changes_function(span: Span, activation: str) -> Diagnostic:
+    """A new layer that can't be the identity."""
+    return Diagnostic(
+        code="growth-changes-function",
+        message=f"a further layer with `{activation}` can't leave the outputs as they are",
+        span=span,
+        help="only `relu` gives back what it gave; widen instead, or use `activation: relu`",
+    )
+
+
+def growth_without_limit(span: Span) -> Diagnostic:
+    """Growth that only memory ends."""
+    return Diagnostic(
+        code="growth-without-limit",
+        message="nothing limits this growth",
+        span=span,
+        severity="warning",
+        help="add a line such as `limit size <= 200_000`",
+    )
+
+
+def limit_without_growth(span: Span) -> Diagnostic:
+    """A limit on what never grows."""
+    return Diagnostic(
+        code="limit-without-growth",
+        message="nothing grows here, so this limits nothing",
+        span=span,
+        severity="warning",
+        help="add `grow by …`, or take out the limit",
+    )
+
+
+def limit_below_start(span: Span, start: float, most: float) -> Diagnostic:
+    """A limit that the first model is beyond."""
+    return Diagnostic(
+        code="limit-below-start",
+        message=f"the model starts at {start:_}, beyond its limit of {most:_}",
+        span=span,
+        help="raise the limit, or start with a smaller model",
+    )
+
+
+def repeat_without_growth(span: Span) -> Diagnostic:
+    """Passes and restarts that start from where they are."""
+    return Diagnostic(
+        code="repeat-without-growth",
+        message="nothing grows, so the smallest model is the only one",
+        span=span,
+        severity="warning",
+        help="add `grow by …` to `after … without progress`, or take this out",
+    )
+
+
+def cap_below_start(span: Span, cap: float, steps: int) -> Diagnostic:
+    """A cap on roll-outs that they start beyond."""
+    return Diagnostic(
+        code="cap-below-start",
+        message=f"roll-outs start with {steps} steps, beyond this cap of {cap:g}",
+        span=span,
+        help="raise the cap",
+    )
+
+
+# ---------------------------------------------------------------- a reviewer's questions
+
+
+def may_not_stop(span: Span) -> Diagnostic:
+    """A run that ends only if it succeeds."""
+    return Diagnostic(
+        code="may-not-stop",
+        message="this run ends only if its aim is reached",
+        span=span,
+        severity="warning",
+        help="add an end that always comes: `stop after 60 iterations or when …`",
+    )
+
+
+def rank_differs(accept: tree.Name, rank: Span, key: str) -> Diagnostic:
+    """Candidates ranked by one thing and accepted by another."""
+    return Diagnostic(
+        code="rank-differs",
+        message=f"candidates are ranked by `{key}` and accepted by `{accept.text}`",
+        span=accept.span,
+        severity="warning",
+        labels=(Label(rank, "ranked by this"),),
+        help="the search follows the ranking, so gains in the other come by chance",
+    )
+
+
+def schedule_short(span: Span, schedule: str, last: int, steps: int, total: int) -> Diagnostic:
+    """A schedule that ends at zero inside the run."""
+    return Diagnostic(
+        code="schedule-short",
+        message=(
+            f"`{schedule}` is at 0 after {last} steps, in iteration {last // steps + 1}; the run "
+            f"has {total} steps"
+        ),
+        span=span,
+        severity="warning",
+        help="from there on this candidate stands still: lengthen it, or `state reset`",
+    )
+
+
+def schedule_long(span: Span, schedule: str, peak: int, total: int) -> Diagnostic:
+    """A warm-up that outlasts the run."""
+    return Diagnostic(
+        code="schedule-long",
+        message=f"`{schedule}` still rises when the run ends: {peak} steps of {total}",
+        span=span,
+        severity="warning",
+        help="the learning rate never gets where you want it: shorten the warm-up",
+    )
+
+
+def average_too_long(span: Span, count: int, iterations: int) -> Diagnostic:
+    """An average of more models than there can be."""
+    return Diagnostic(
+        code="average-too-long",
+        message=f"at most {iterations} models are accepted, so {count} are never averaged",
+        span=span,
+        severity="warning",
+        help="average fewer",
+    )
+
+
+def wrong_direction(span: Span, function: str, wanted: str) -> Diagnostic:
+    """An objective against what its metric means."""
+    better = "higher" if wanted == "maximize" else "lower"
+    return Diagnostic(
+        code="wrong-direction",
+        message=f"`{function}` is better the {better} it is",
+        span=span,
+        severity="warning",
+        help=f"write `{wanted}`, or allow this with the reason",
+    )
+
+
+def untrained_model(name: tree.Name) -> Diagnostic:
+    """A model with random weights that nothing changes."""
+    return Diagnostic(
+        code="untrained-model",
+        message=f"nothing trains `{name.text}`: its weights stay random",
+        span=name.span,
+        severity="warning",
+        help="explore it (in a group), give it `trained by …`, or `from checkpoint(…)`",
+    )
+
+
+def trained_twice(again: Span, first: Span) -> Diagnostic:
+    """A model whose weights come from two places."""
+    return Diagnostic(
+        code="trained-twice",
+        message="the weights of this model come from two places",
+        span=again,
+        labels=(Label(first, "the first one is here"),),
+        help="keep one of them",
+    )
+
+
+def unnormalized_input(span: Span, field: str, data: str) -> Diagnostic:
+    """Inputs whose columns differ in scale by orders of magnitude."""
+    return Diagnostic(
+        code="unnormalized-input",
+        message=f"the numbers of `{field}` differ in scale a thousandfold",
+        span=span,
+        severity="warning",
+        help=f"add `normalize {field}` to `data {data}`",
+    )
+
+
+def label_leak(span: Span, field: str, label: str) -> Diagnostic:
+    """An input that tells the label."""
+    made = "is the label itself" if field == label else f"is made of the label `{label}`"
+    return Diagnostic(
+        code="label-leak",
+        message=f"the input `{field}` {made}",
+        span=span,
+        help="a model would read the answer off its input; use other fields",
+    )
+
+
+def teacher_split_unknown(span: Span, field: str) -> Diagnostic:
+    """Stored outputs of a teacher whose training set nobody knows."""
+    return Diagnostic(
+        code="teacher-split-unknown",
+        message=f"nothing says which examples the teacher behind `{field}` was trained on",
+        span=span,
+        severity="warning",
+        help="if it saw those of assess, adapt or report, what the report claims is too good",
+    )
+
+
+def missing_target(name: tree.Name, declared: Span) -> Diagnostic:
+    """An objective whose distance to a target is asked for, and that has none."""
+    return Diagnostic(
+        code="missing-target",
+        message=f"`{name.text}` has no target to be distant from",
+        span=name.span,
+        labels=(Label(declared, "declared here"),),
+        help=f"state one: `objective {name.text} target 97% = …`",
+    )
+
+
+def no_leading_objective(span: Span) -> Diagnostic:
+    """`leading objective` where nothing leads."""
+    return Diagnostic(
+        code="no-leading-objective",
+        message="no objective leads: assess ranks, it doesn't prioritize",
+        span=span,
+        help="name the objective, or write `prioritize … by distance to target` in assess",
+    )
+
+
+def mixed_directions(span: Span, first: Span, names: Sequence[str]) -> Diagnostic:
+    """A weighted sum of what should rise and what should fall."""
+    return Diagnostic(
+        code="mixed-directions",
+        message=f"{_listed(names, 'and')} point in different directions and can't be summed",
+        span=span,
+        labels=(Label(first, "this one is maximised"),),
+        help="rank by one `then` the other, or subtract the one that should fall",
+    )
+
+
+# ---------------------------------------------------------------- allowances and sweeps
+
+
+def unknown_code(code: tree.String, known: Sequence[str]) -> Diagnostic:
+    """An allowance of a warning that doesn't exist."""
+    near = nearest(code.value, known)
+    return Diagnostic(
+        code="unknown-name",
+        message=f"no diagnostic has the code `{code.value}`",
+        span=code.span,
+        help=f"did you mean `{near}`?" if near else None,
+        fixes=(_rename(code.span, f'"{near}"'),) if near else (),
+    )
+
+
+def cannot_allow(code: tree.String) -> Diagnostic:
+    """An allowance of what is no mere warning."""
+    return Diagnostic(
+        code="cannot-allow",
+        message=f"`{code.value}` can't be silenced",
+        span=code.span,
+        help="errors, leaks between splits and what can't be run yet stay visible: mend the cause",
+    )
+
+
+def no_reason(reason: tree.String) -> Diagnostic:
+    """An allowance without a reason."""
+    return Diagnostic(
+        code="cannot-allow",
+        message="an allowance needs its reason",
+        span=reason.span,
+        help="say to the next reader why the warning doesn't matter here",
+    )
+
+
+def unused_allowance(code: tree.String) -> Diagnostic:
+    """An allowance that silences nothing."""
+    return Diagnostic(
+        code="unused-allowance",
+        message=f"nothing gives the warning `{code.value}`",
+        span=code.span,
+        severity="warning",
+        help="take out the line",
+    )
+
+
+def unused_axis(name: tree.Name) -> Diagnostic:
+    """An axis of a sweep that changes nothing."""
+    return Diagnostic(
+        code="unused-axis",
+        message=f"nothing uses `{name.text}`, so every point of this axis is the same run",
+        span=name.span,
+        help="use the param in the experiment, or take out the axis",
+    )
+
+
+def empty_range(span: Span, why: str) -> Diagnostic:
+    """A range or list without values."""
+    return Diagnostic(code="empty-range", message=why, span=span)
+
+
+def repeated_value(span: Span, first: Span) -> Diagnostic:
+    """An axis with one value twice."""
+    return Diagnostic(
+        code="repeated-value",
+        message=f"`{span.text}` stands twice on this axis, and would be run twice",
+        span=span,
+        severity="warning",
+        labels=(Label(first, "the first one is here"),),
+        help="take it out; for several seeds add `seed in 0 to 3`",
+    )
+
+
+def too_many_points(span: Span, count: int, most: int) -> Diagnostic:
+    """A sweep of more runs than anyone wants."""
+    return Diagnostic(
+        code="too-many-points",
+        message=f"this sweep has {count} runs, and at most {most} are taken",
+        span=span,
     )
 
 
@@ -633,6 +1146,11 @@ def _listed(names: Iterable[str], word: str = "or") -> str:
     if len(quoted) < 2:
         return "".join(quoted)
     return f"{', '.join(quoted[:-1])} {word} {quoted[-1]}"
+
+
+def _percent(fraction: float) -> str:
+    """`97.5%`, without the digits that binary fractions add."""
+    return f"{100 * fraction:.6g}%"
 
 
 def _article(type_: Type) -> str:

@@ -11,7 +11,7 @@ import attrs
 from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import SAME, Dimension, Function, Level, Option, Type, Value
 from ev3lang.catalog.units import UNITS
-from ev3lang.check import declarations, errors, models, operators, typed
+from ev3lang.check import declarations, errors, externs, models, operators, typed
 from ev3lang.check.arguments import (
     Bound,
     bind,
@@ -118,6 +118,10 @@ def option_value(
     what = f"`{option.name}` of `{function}`"
     if option.kind == "ints":
         return _whole_numbers(checking, option, expression, what, scope)
+    if option.kind == "path" and isinstance(expression, tree.Name):
+        found = declarations.path(checking, expression)
+        if found is not None:
+            return found
     if option.kind not in ("real", "int", "ratio", "schedule"):
         value = literal(checking, option, expression)
         if isinstance(value, int | float) and not is_within(option, value):
@@ -197,6 +201,10 @@ def _name(checking: Checking, name: tree.Name, scope: Scope) -> typed.Expr | Non
     match declaration:
         case None:
             pass
+        case tree.Param() if declaration.type.head.text == "path":
+            declarations.param(checking, declaration)
+            checking.report(errors.no_value(name.span, f"the path `{name.text}`", "open it"))
+            return None
         case tree.Param():
             value = declarations.param(checking, declaration)
             return None if value is None else attrs.evolve(value, span=name.span)
@@ -321,7 +329,7 @@ def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.
             )
         )
         return None
-    data = _one_data_block(checking, expression.span, (left, right))
+    data = one_data_block(checking, expression.span, (left, right))
     is_smooth = OPERATORS[operator].is_differentiable
     facts = typed.Facts(
         type=type_,
@@ -394,7 +402,7 @@ def _folded(checking: Checking, applied: typed.Apply) -> typed.Expr | None:
     return expand(applied, checking.values, {})
 
 
-def _one_data_block(checking: Checking, span: Span, parts: tuple[typed.Expr, ...]) -> str | None:
+def one_data_block(checking: Checking, span: Span, parts: tuple[typed.Expr, ...]) -> str | None:
     blocks = [part.facts.data for part in parts if part.facts.data is not None]
     other = next((block for block in blocks if block != blocks[0]), None)
     if other is not None:
@@ -410,13 +418,15 @@ def _call(checking: Checking, call: tree.Call, scope: Scope) -> typed.Expr | Non
     declaration = checking.names.declared.get(name.text)
     match declaration:
         case tree.Model():
-            return _forward(checking, declaration, call, scope)
+            return models.forward(checking, declaration, call, scope)
         case tree.Loss():
             places = [parameter.name.text for parameter in declaration.parameters]
             bound = bind(checking, call, places)
             return None if bound is None else _loss_call(checking, declaration, bound, scope)
-        case tree.Archive() | tree.Extern():
-            return _not_built_call(checking, declaration, call, scope)
+        case tree.Archive():
+            return externs.call_archive(checking, declaration, call, scope)
+        case tree.Extern():
+            return externs.call_extern(checking, declaration, call, scope)
         case None:
             pass
         case _:
@@ -455,63 +465,6 @@ def note_names(checking: Checking, expression: tree.Expression) -> None:
     for node in tree.walk(expression):
         if isinstance(node, tree.Name):
             checking.used.add(node.text)
-
-
-def _not_built_call(
-    checking: Checking, declaration: tree.Archive | tree.Extern, call: tree.Call, scope: Scope
-) -> typed.Expr | None:
-    """Type the arguments of what can't be computed yet; its own value stays unknown."""
-    checking.used.add(declaration.name.text)
-    for argument in call.arguments:
-        infer(checking, argument.value, scope)
-    return None
-
-
-def _forward(
-    checking: Checking, declaration: tree.Model, call: tree.Call, scope: Scope
-) -> typed.Expr | None:
-    model = models.model(checking, declaration)
-    checking.used.add(declaration.name.text)
-    if model is None:
-        for argument in call.arguments:
-            note_names(checking, argument.value)
-        return None
-    given = [argument.value for argument in call.arguments]
-    if len(given) == 1 and isinstance(given[0], tree.ListOf):
-        given = list(given[0].items)
-    named = next((each.name for each in call.arguments if each.name is not None), None)
-    if named is not None:
-        checking.report(errors.unknown_argument(model.name, named, ()))
-        return None
-    inputs = [infer(checking, each, scope) for each in given]
-    if len(given) != len(model.inputs):
-        expected = "1 input" if len(model.inputs) == 1 else f"{len(model.inputs)} inputs"
-        checking.report(
-            errors.wrong_type(call.span, f"{expected} for `{model.name}`", str(len(given)))
-        )
-        return None
-    known = [each for each in inputs if each is not None]
-    if len(known) < len(inputs):
-        return None
-    for each, wanted in zip(known, model.inputs, strict=True):
-        if not models.is_input(each.facts.type, wanted):
-            checking.report(
-                errors.wrong_type(each.span, f"{wanted} for `{model.name}`", str(each.facts.type))
-            )
-            return None
-        if each.facts.level not in ("example", "constant"):
-            checking.report(
-                errors.wrong_level(each.span, f"`{model.name}` takes one example at a time")
-            )
-            return None
-    gradient = frozenset().union(*(each.facts.gradient for each in known))
-    facts = typed.Facts(
-        model.output,
-        "example",
-        gradient=gradient if model.is_frozen else gradient | {model.name},
-        data=_one_data_block(checking, call.span, tuple(known)),
-    )
-    return typed.Forward(model.name, tuple(known), facts, span=call.span)
 
 
 def _loss_call(
@@ -605,7 +558,7 @@ def _function(
         type=_output_type(entry, known, variables),
         level="set" if entry.level == "set" else level,
         gradient=gradient if entry.is_differentiable else frozenset(),
-        data=_one_data_block(checking, call.span, known),
+        data=one_data_block(checking, call.span, known),
         range=_function_range(entry, dict(options)),
     )
     return _folded(checking, typed.Apply(entry.name, known, options, facts, span=call.span))

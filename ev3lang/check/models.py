@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+from typing import Literal
+
 import attrs
 
 from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPTIMIZERS
+from ev3lang.catalog.layers import ACTIVATIONS
 from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
 from ev3lang.check import declarations, errors, expressions, operators, optimizers, typed, types
 from ev3lang.check.arguments import Bound, bind
 from ev3lang.check.checking import Checking
+from ev3lang.check.sizes import fits, solved
 from ev3lang.syntax import tree
 
 
@@ -24,15 +30,53 @@ def model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | None
     return checking.models[name]
 
 
-def is_input(actual: Type, wanted: Type) -> bool:
-    """Whether a value may go into a model that takes another type: numbers of one shape."""
-    if actual == wanted:
-        return True
-    a, b = operators.scalar(actual), operators.scalar(wanted)
-    if a is not None and b is not None:
-        return actual.kind != "class" or wanted.kind == "class"
-    both_arrays = all(each.is_tensor or each.is_scores for each in (actual, wanted))
-    return both_arrays and actual.dimensions == wanted.dimensions
+def forward(
+    checking: Checking, declaration: tree.Model, call: tree.Call, scope: expressions.Scope
+) -> typed.Forward | None:
+    """A model applied to the arguments of a call; sizes with a name are solved by them."""
+    info = model(checking, declaration)
+    checking.used.add(declaration.name.text)
+    if info is None:
+        for argument in call.arguments:
+            expressions.note_names(checking, argument.value)
+        return None
+    given = [argument.value for argument in call.arguments]
+    if len(given) == 1 and isinstance(given[0], tree.ListOf):
+        given = list(given[0].items)
+    named = next((each.name for each in call.arguments if each.name is not None), None)
+    if named is not None:
+        checking.report(errors.unknown_argument(info.name, named, ()))
+        return None
+    inputs = [expressions.infer(checking, each, scope) for each in given]
+    if len(given) != len(info.inputs):
+        expected = "1 input" if len(info.inputs) == 1 else f"{len(info.inputs)} inputs"
+        checking.report(
+            errors.wrong_type(call.span, f"{expected} for `{info.name}`", str(len(given)))
+        )
+        return None
+    known = [each for each in inputs if each is not None]
+    if len(known) < len(inputs):
+        return None
+    sizes: dict[str, Dimension] = {}
+    for each, wanted in zip(known, info.inputs, strict=True):
+        if not fits(wanted, each.facts.type, sizes):
+            checking.report(
+                errors.wrong_type(each.span, f"{wanted} for `{info.name}`", str(each.facts.type))
+            )
+            return None
+        if each.facts.level not in ("example", "constant"):
+            checking.report(
+                errors.wrong_level(each.span, f"`{info.name}` takes one example at a time")
+            )
+            return None
+    gradient = frozenset().union(*(each.facts.gradient for each in known))
+    facts = typed.Facts(
+        solved(info.output, sizes),
+        "example",
+        gradient=gradient if info.is_frozen else gradient | {info.name},
+        data=expressions.one_data_block(checking, call.span, tuple(known)),
+    )
+    return typed.Forward(info.name, tuple(known), facts, span=call.span)
 
 
 @attrs.frozen
@@ -58,7 +102,9 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
     layers: tuple[typed.LayerInfo, ...] = ()
     if declaration.layers is not None:
         width = output.dimensions[-1] if output.dimensions else 1
-        pipe = _pipe(checking, declaration.layers, input_shape, width)
+        has_tokens = any(each.kind == "tokens" for each in inputs)
+        gives: Literal["numbers", "tokens"] = "tokens" if has_tokens else "numbers"
+        pipe = _pipe(checking, declaration.layers, input_shape, width, gives)
         if pipe is None:
             return None
         wanted = output.dimensions or (1,)
@@ -132,7 +178,7 @@ def _checked_inputs(checking: Checking, place: tree.Node, type_: Type) -> tuple[
     if type_.kind == "id":
         checking.report(errors.input_is_id(place.span, place.span.text))
         return None
-    if type_.kind in ("tokens", "text", "class", "multi"):
+    if type_.kind in ("text", "class", "multi"):
         what = f"an input of type {type_}"
         checking.report(errors.not_built_yet(place.span, what))
     return (type_,)
@@ -144,6 +190,8 @@ def _joined(
     """The shape of the inputs side by side along the last axis."""
     if len(inputs) == 1:
         only = inputs[0]
+        if only.kind == "tokens":
+            return only.dimensions[1:]
         return (1,) if operators.scalar(only) is not None else only.dimensions
     shapes = [each.dimensions or (1,) for each in inputs]
     width = 0
@@ -179,8 +227,13 @@ def _pipe(
     layers: tree.Expression,
     shape: tuple[Dimension, ...],
     last_width: Dimension | None,
+    gives: Literal["numbers", "tokens"] = "numbers",
 ) -> _Pipe | None:
-    """Send a shape through a pipe; `last_width` is what the signature asks of its last layer."""
+    """Send a shape through a pipe.
+
+    last_width  what the signature asks of the last layer
+    gives       what goes into the first one
+    """
     done: list[typed.LayerInfo] = []
     current: tuple[Dimension, ...] | None = shape
     stages = _stages(layers)
@@ -189,6 +242,10 @@ def _pipe(
         entry = _entry(checking, stage)
         if isinstance(entry, Layer):
             assert isinstance(stage, (tree.Name, tree.Call))
+            if entry.takes != gives:
+                checking.report(errors.layer_input(stage.span, entry.name, gives))
+                return None
+            gives = "numbers"
             info = None if current is None else _layer(checking, entry, stage, current, width)
             if info is None and current is not None:
                 return None
@@ -209,7 +266,10 @@ def _entry(checking: Checking, stage: tree.Expression) -> Layer | str | None:
         return None
     name = stage.function if isinstance(stage, tree.Call) else stage
     if name.text in LAYERS:
-        return LAYERS[name.text]
+        entry = LAYERS[name.text]
+        if not entry.is_built:
+            checking.report(errors.not_built_yet(name.span, f"`{name.text}`"))
+        return entry
     if name.text in COMING:
         checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
         return COMING[name.text]
@@ -242,6 +302,10 @@ def _layer(
     if entry.width_option is not None and entry.width_option not in options:
         if width is None:
             checking.report(errors.missing_width(stage.span, entry.name, entry.width_option))
+            return None
+        if isinstance(width, str):
+            why = f"the size of `{width}` is not known, so `{entry.name}` needs its own"
+            checking.report(errors.layer_shape(stage.span, why))
             return None
         options[entry.width_option] = width
     inner: _Pipe | None = None
@@ -292,3 +356,63 @@ def _info(
         input=tuple(size for size in shape if isinstance(size, int)),
         output=tuple(size for size in output if isinstance(size, int)),
     )
+
+
+# ---------------------------------------------------------------- counts
+
+
+def parameters(info: typed.ModelInfo) -> int | None:
+    """How many numbers the model learns; None where a layer's count is not known here."""
+    counts = [_parameters(layer) for layer in info.layers]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _parameters(layer: typed.LayerInfo) -> int | None:
+    inner = [_parameters(each) for each in layer.inner]
+    options = dict(layer.options)
+    if None in inner:
+        return None
+    total = sum(count for count in inner if count is not None)
+    match layer.name:
+        case "repeat":
+            times = options["n"]
+            return total * times if isinstance(times, int) else None
+        case "residual":
+            return total
+        case "dense":
+            return (layer.input[-1] + 1) * layer.output[-1]
+        case "layer_norm":
+            return 2 * layer.input[-1]
+        case "mlp":
+            hidden = options["hidden"]
+            assert isinstance(hidden, tuple)
+            widths = [math.prod(layer.input), *hidden, layer.output[-1]]
+            return sum(
+                (int(a) + 1) * int(b)
+                for a, b in pairwise(widths)
+                if isinstance(a, int) and isinstance(b, int)
+            )
+        case "flatten" | "dropout":
+            return 0
+        case name if name in ACTIVATIONS:
+            return 0
+    return None
+
+
+def depth(info: typed.ModelInfo) -> int | None:
+    """Hidden layers of an mlp, blocks of a resnet, layers of a transformer; None for the rest."""
+    for layer in info.layers:
+        options = dict(layer.options)
+        match layer.name:
+            case "mlp":
+                hidden = options["hidden"]
+                return len(hidden) if isinstance(hidden, tuple) else None
+            case "resnet":
+                stages = options["stages"]
+                blocks = stages if isinstance(stages, tuple) else ()
+                return sum(each for each in blocks if isinstance(each, int))
+            case "transformer":
+                layers = options["layers"]
+                return layers if isinstance(layers, int) else None
+    return None

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias, TypeVar
 
-from ev3lang.check import data, declarations, errors, expressions, optimizers, typed
+from ev3lang.catalog.index import PERTURBATIONS, STRATEGIES
+from ev3lang.check import (
+    data,
+    declarations,
+    errors,
+    expressions,
+    growth,
+    operations,
+    optimizers,
+    typed,
+)
 from ev3lang.check.arguments import counted, known_number, whole
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import expand, walk
@@ -148,9 +158,11 @@ def _not_built_explorer(
     match item:
         case tree.Evolve():
             _objective(checking, item.objective)
+            operations.operation(checking, item.strategy, STRATEGIES, "strategy")
             counted(checking, item.amount, "generations", "a count of generations")
             checking.report(errors.not_built_yet(item.span, "`evolve`"))
         case tree.Perturb():
+            operations.operation(checking, item.strategy, PERTURBATIONS, "perturbation")
             counted(checking, item.amount, "draws", "a count of draws")
             checking.report(errors.not_built_yet(item.span, "`perturb`"))
         case tree.Mutate():
@@ -174,7 +186,10 @@ def assess(checking: Checking, block: tree.Assess) -> str | None:
             _guard(checking, item)
     if prioritize is not None:
         for name in prioritize.objectives:
-            _objective(checking, name)
+            known = _objective(checking, name)
+            declaration = checking.names.declared.get(known or "")
+            if isinstance(declaration, tree.Objective) and declaration.target is None:
+                checking.report(errors.missing_target(name, declaration.name.span))
         checking.report(errors.not_built_yet(prioritize.span, "`prioritize`"))
         return None
     if rank is None:
@@ -191,9 +206,26 @@ def assess(checking: Checking, block: tree.Assess) -> str | None:
                     _objective(checking, argument.value)
         else:
             expressions.infer(checking, key, expressions.Scope(is_measured=True))
+            _weighted(checking, key)
     what = "ranking by several objectives"
     checking.report(errors.not_built_yet(rank.span, what))
     return None
+
+
+def _weighted(checking: Checking, key: tree.Expression) -> None:
+    """Report a sum of objectives that point in different directions."""
+    objectives = [
+        declaration
+        for node in tree.walk(key)
+        if isinstance(node, tree.Name)
+        and isinstance(declaration := checking.names.declared.get(node.text), tree.Objective)
+    ]
+    directions = {each.direction for each in objectives}
+    has_minus = any(isinstance(n, tree.Binary) and n.operator == "-" for n in tree.walk(key))
+    if len(directions) > 1 and not has_minus:
+        rising = next(each for each in objectives if each.direction == "maximize")
+        names = [each.name.text for each in objectives]
+        checking.report(errors.mixed_directions(key.span, rising.name.span, names))
 
 
 def _guard(checking: Checking, item: tree.Guard) -> None:
@@ -310,6 +342,10 @@ def _accept(checking: Checking, accept: tree.Accept) -> tuple[str | None, float 
     if accept.scope == "each time":
         checking.report(errors.not_built_yet(accept.span, "confidence spent `each time`"))
     if accept.objective is None:
+        assess = checking.names.assess
+        leads = any(isinstance(e, tree.Prioritize) for e in (assess.items if assess else ()))
+        if not leads and assess is not None:
+            checking.report(errors.no_leading_objective(accept.span))
         checking.report(errors.not_built_yet(accept.span, "`leading objective`"))
         return None, confidence
     name = _objective(checking, accept.objective)
@@ -363,14 +399,26 @@ def _rule(
 
 def _after(checking: Checking, block: tree.After) -> None:
     counted(checking, block.amount, "iterations", "a count of iterations")
+    growth.check_growth(checking, block, _explored(checking))
     for item in block.items:
-        if isinstance(item, tree.Limit):
-            expressions.infer(checking, item.condition, expressions.Scope(is_measured=True))
-        elif isinstance(item, tree.Lengthen):
+        if isinstance(item, tree.Lengthen):
             counted(checking, item.factor, "factor", "a factor, such as `1.5x`")
             if item.cap is not None:
                 counted(checking, item.cap, "steps", "a count of steps")
+            growth.check_lengthen(checking, item, _longest_roll_out(checking))
     checking.report(errors.not_built_yet(block.amount.span, "`after … without progress`"))
+
+
+def _explored(checking: Checking) -> tuple[str, ...]:
+    block = checking.names.explore
+    return () if block is None else declarations.members(checking, block.model)
+
+
+def _longest_roll_out(checking: Checking) -> int | None:
+    block = checking.names.explore
+    items = block.items if block is not None else ()
+    steps = [int(each.amount.value) for each in items if isinstance(each, tree.Descend)]
+    return max(steps, default=None)
 
 
 # ---------------------------------------------------------------- stop

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from ev3lang.check import data, declarations, errors, models, optimizers, phases, typed
+import attrs
+
+from ev3lang.check import (
+    data,
+    declarations,
+    errors,
+    externs,
+    models,
+    optimizers,
+    phases,
+    reviews,
+    sweeps,
+    typed,
+)
 from ev3lang.check.checking import Checking
 from ev3lang.check.resolve import resolve
-from ev3lang.diagnostics.diagnostic import Diagnostic
+from ev3lang.diagnostics.diagnostic import Diagnostic, Label
 from ev3lang.syntax import tree
+
+NOT_BUILT = "not-built-yet"
+
+
+@attrs.frozen(eq=False)
+class Findings:
+    """What one look at a file found out; None where a part is missing, at fault or to come."""
+
+    seed: int
+    data: typed.DataInfo | None
+    models: Mapping[str, typed.ModelInfo | None]
+    losses: Mapping[str, typed.LossInfo | None]
+    objectives: Mapping[str, typed.ObjectiveInfo | None]
+    metrics: Mapping[str, typed.MetricInfo | None]
+    explore: typed.ExploreInfo | None
+    rank_by: str | None
+    adapt: typed.AdaptInfo | None
+    shown: tuple[typed.ShownInfo, ...] | None
+    baselines: tuple[typed.BaselineInfo, ...]
 
 
 def check(
@@ -22,9 +54,31 @@ def check(
 
     overrides     params set from outside, by name
     default_name  of the experiment, where the spec gives none
+    A sweep is checked at every point; the program is that of its first.
     """
-    names, found = resolve(syntax_tree)
-    checking = Checking(names, overrides, found=list(found))
+    names, faults = resolve(syntax_tree)
+    checking = Checking(names, overrides, found=list(faults))
+    axes = () if names.sweep is None else sweeps.axes(checking, names.sweep)
+    axes = tuple(axis for axis in axes if axis.name.text not in overrides)
+    first, *others = sweeps.checked_points(axes)
+    checking.overrides = {**first, **overrides}
+    everywhere = list(checking.found)
+    findings = _look(checking, syntax_tree)
+    found = checking.found
+    if axes:
+        _unused_axes(checking, axes)
+        found = everywhere + _at_points(
+            checking, everywhere, [first, *others], overrides, syntax_tree
+        )
+    diagnostics = tuple(_merged(sorted(found, key=_place(syntax_tree))))
+    if any(each.severity == "error" or each.code == NOT_BUILT for each in diagnostics):
+        return None, diagnostics
+    return _program(checking, findings, default_name), diagnostics
+
+
+def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
+    """Check all of a file, with the params as they are set."""
+    names = checking.names
     for declaration in syntax_tree.declarations:
         _not_built_declaration(checking, declaration)
     seed = _experiment(checking)
@@ -57,38 +111,127 @@ def check(
         checking, names.report, explore.models if explore is not None else (), explored
     )
     _same_model(checking)
-    _unused(checking)
     if info is not None:
         _batches(checking, info, explore)
-    diagnostics = tuple(sorted(checking.found, key=_place))
-    stops = [each for each in diagnostics if each.severity == "error" or each.code == NOT_BUILT]
-    if stops:
-        return None, diagnostics
-    parts = (info, explore, rank_by, adapt)
-    assert None not in parts and None not in (*infos.values(), *losses.values(), *metrics.values())
-    assert info is not None and explore is not None and rank_by is not None and adapt is not None
-    known = {name: each for name, each in objectives.items() if each is not None}
-    program = typed.TypedProgram(
-        name=default_name if names.experiment is None else names.experiment.name.text,
-        seed=seed,
-        data=data.with_batch(info, explore.batch),
-        models=_known(infos),
-        values=_known(checking.values),
-        losses=_known(losses),
-        objectives=MappingProxyType(known),
-        metrics=_known(metrics),
-        explore=explore,
-        rank_by=rank_by,
-        adapt=adapt,
-        shown=shown
-        if shown is not None
-        else tuple(typed.ShownInfo(name, each.value) for name, each in known.items()),
-        baselines=baselines,
+    if not any(each.severity == "error" for each in checking.found):
+        # Where errors may hide what a part reads or does, a second thought would be a guess.
+        _unused(checking, syntax_tree)
+        reviews.review(checking, block, infos, objectives)
+    return Findings(
+        seed, info, infos, losses, objectives, metrics, explore, rank_by, adapt, shown, baselines
     )
-    return program, diagnostics
 
 
-NOT_BUILT = "not-built-yet"
+def _program(checking: Checking, findings: Findings, default_name: str) -> typed.TypedProgram:
+    """The program of a file without a fault."""
+    info, explore, adapt = findings.data, findings.explore, findings.adapt
+    assert info is not None and explore is not None and adapt is not None
+    assert findings.rank_by is not None
+    experiment = checking.names.experiment
+    objectives = _known(findings.objectives)
+    return typed.TypedProgram(
+        name=default_name if experiment is None else experiment.name.text,
+        seed=findings.seed,
+        data=data.with_batch(info, explore.batch),
+        models=_known(findings.models),
+        values=_known(checking.values),
+        losses=_known(findings.losses),
+        objectives=objectives,
+        metrics=_known(findings.metrics),
+        explore=explore,
+        rank_by=findings.rank_by,
+        adapt=adapt,
+        shown=findings.shown
+        if findings.shown is not None
+        else tuple(typed.ShownInfo(name, each.value) for name, each in objectives.items()),
+        baselines=findings.baselines,
+    )
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def _unused_axes(checking: Checking, axes: tuple[sweeps.Axis, ...]) -> None:
+    """Report an axis of a param that nothing else reads; an error, so only where there is none."""
+    if any(each.severity == "error" for each in checking.found):
+        return
+    for axis in axes:
+        if axis.name.text not in (*checking.used, "seed"):
+            checking.report(errors.unused_axis(axis.name))
+
+
+def _at_points(
+    checking: Checking,
+    everywhere: list[Diagnostic],
+    points: list[dict[str, tree.Expression]],
+    overrides: Mapping[str, tree.Expression],
+    syntax_tree: tree.SyntaxTree,
+) -> list[Diagnostic]:
+    """What is found at the points, each once; beside it the point, unless every point has it.
+
+    checking    after the look at the first point
+    everywhere  what was found before any look
+    """
+    seen: dict[tuple[object, ...], list[Diagnostic]] = {}
+    first_at: dict[tuple[object, ...], dict[str, tree.Expression]] = {}
+    found = checking.found
+    for point in points:
+        if point is not points[0]:
+            other = Checking(checking.names, {**point, **overrides})
+            _look(other, syntax_tree)
+            found = other.found
+        for each in found:
+            key = (each.code, each.span, each.message)
+            seen.setdefault(key, []).append(each)
+            first_at.setdefault(key, point)
+    known = {(each.code, each.span, each.message) for each in everywhere}
+    return [
+        each[0]
+        if len(each) == len(points) or each[0].code == "unused-axis"
+        else sweeps.at_point(each[0], first_at[key])
+        for key, each in seen.items()
+        if key not in known and not _is_axis(each[0], points[0])
+    ]
+
+
+def _is_axis(diagnostic: Diagnostic, point: Mapping[str, tree.Expression]) -> bool:
+    """Whether it says of an axis's param that nothing reads it: `unused-axis` says more."""
+    is_unused = diagnostic.code == "unused-name" and diagnostic.span is not None
+    return is_unused and diagnostic.span is not None and diagnostic.span.text in point
+
+
+# ---------------------------------------------------------------- putting diagnostics in order
+
+
+def _place(syntax_tree: tree.SyntaxTree) -> Callable[[Diagnostic], tuple[int, str, int, int]]:
+    """The file's own diagnostics first, then those of used files, each in the text's order."""
+
+    def key(diagnostic: Diagnostic) -> tuple[int, str, int, int]:
+        span = diagnostic.span
+        if span is None:
+            return (-1, "", 0, 0)
+        is_used = span.source is not syntax_tree.span.source
+        return (int(is_used), span.source.name, span.start, span.end)
+
+    return key
+
+
+def _merged(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """One unknown name is one mistake, however often it is used: the later places are labels."""
+    first: dict[str, int] = {}
+    merged: list[Diagnostic] = []
+    for each in diagnostics:
+        name = each.span.text if each.span is not None and each.code == "unknown-name" else None
+        if name is None or each.span is None:
+            merged.append(each)
+        elif name not in first:
+            first[name] = len(merged)
+            merged.append(each)
+        else:
+            kept = merged[first[name]]
+            label = Label(each.span, "and here")
+            merged[first[name]] = attrs.evolve(kept, labels=(*kept.labels, label))
+    return merged
 
 
 Value = TypeVar("Value")
@@ -98,26 +241,16 @@ def _known(table: Mapping[str, Value | None]) -> Mapping[str, Value]:
     return MappingProxyType({name: each for name, each in table.items() if each is not None})
 
 
-def _place(diagnostic: Diagnostic) -> tuple[int, int]:
-    span = diagnostic.span
-    return (-1, -1) if span is None else (span.start, span.end)
-
-
 def _not_built_declaration(checking: Checking, declaration: tree.Declaration) -> None:
     match declaration:
-        case tree.Use():
-            what = "`use` of another file"
         case tree.Extern():
             what = "an `extern` function"
+            externs.check_extern(checking, declaration)
         case tree.Archive():
             what = "an `archive`"
-            declarations.members(checking, declaration.model)
-            checking.used.update((declaration.best.text, declaration.per.text))
-        case tree.Allow():
-            what = "`allow`"
+            externs.check_archive(checking, declaration)
         case tree.Sweep():
             what = "`sweep`"
-            checking.used.update(axis.name.text for axis in declaration.axes)
         case _:
             return
     checking.report(errors.not_built_yet(declaration.keyword_span, what))
@@ -226,6 +359,9 @@ def _same_model(checking: Checking) -> None:
     names = checking.names
     if names.explore is None:
         return
+    explored = names.declared.get(names.explore.model.text)
+    if not isinstance(explored, tree.Model | tree.Group):
+        return  # the name of the explored model is at fault, and was reported
     for block in (names.assess, names.adapt):
         if block is not None and block.model.text != names.explore.model.text:
             checking.report(errors.other_model(block.model, names.explore.model))
@@ -255,10 +391,9 @@ _REPORTED_UNUSED = (
 )
 
 
-def _unused(checking: Checking) -> None:
-    """Warn of what nothing reads; not where errors may hide the reading."""
-    if any(each.severity == "error" for each in checking.found):
-        return
+def _unused(checking: Checking, syntax_tree: tree.SyntaxTree) -> None:
+    """Warn of what nothing reads; a used file may declare more than one spec needs."""
     for name, each in checking.names.declared.items():
-        if isinstance(each, _REPORTED_UNUSED) and name not in checking.used:
+        is_own = each.span.source is syntax_tree.span.source
+        if is_own and isinstance(each, _REPORTED_UNUSED) and name not in checking.used:
             checking.report(errors.unused(each.name, type(each).__name__.lower()))

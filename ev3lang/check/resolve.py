@@ -49,8 +49,8 @@ class FieldSymbol:
 class ResolvedProgram:
     """A file's names and parts. A part that is missing is None, and reported.
 
-    has_unknown_fields  whether a data block has a source that nobody knows, so that any name may
-                        be one of its fields
+    has_unknown_fields  whether a data block is missing, or has a source that nobody knows, so
+                        that any name may be one of its fields
     """
 
     declared: Mapping[str, Declared]
@@ -99,12 +99,11 @@ def resolve(syntax_tree: tree.SyntaxTree) -> tuple[ResolvedProgram, tuple[Diagno
     ]
     if missing:
         found.append(errors.missing_parts(missing, syntax_tree.span))
+    sources = [each.origin for each in declared.values() if isinstance(each, tree.Data)]
     program = ResolvedProgram(
         declared=MappingProxyType(declared),
         fields=MappingProxyType(fields),
-        has_unknown_fields=any(
-            isinstance(each, tree.Data) and not _is_known(each.origin) for each in declared.values()
-        ),
+        has_unknown_fields=not sources or not all(_is_known(each) for each in sources),
         experiment=only(tree.Experiment),
         explore=only(tree.Explore),
         assess=only(tree.Assess),

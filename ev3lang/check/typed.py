@@ -21,7 +21,7 @@ span_field = attrs.field(eq=False, repr=False, kw_only=True)
 # ---------------------------------------------------------------- expressions
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Facts:
     """What is known of a value beside what it is.
 
@@ -37,14 +37,14 @@ class Facts:
     range: tuple[float, float] | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Constant:
     value: int | float
     facts: Facts
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Parameter:
     """A parameter of the loss whose body it stands in."""
 
@@ -53,14 +53,14 @@ class Parameter:
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Field:
     name: str
     facts: Facts
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Forward:
     """A model applied to its inputs."""
 
@@ -70,7 +70,7 @@ class Forward:
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Weights:
     """A model's weights, the argument of a function of a model."""
 
@@ -79,7 +79,7 @@ class Weights:
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Apply:
     """A function or operator of the catalogue; options may still hold a loss's parameters."""
 
@@ -90,7 +90,7 @@ class Apply:
     span: Span = span_field
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Reference:
     """A declared value by its name: a let, a loss with its arguments, an objective, a metric."""
 
@@ -106,7 +106,7 @@ Expr: TypeAlias = Constant | Parameter | Field | Forward | Weights | Apply | Ref
 # ---------------------------------------------------------------- declarations
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class FieldInfo:
     """A field; `value` is what a derived one is computed from, None for one of the source."""
 
@@ -115,37 +115,56 @@ class FieldInfo:
     value: Expr | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
+class ShareInfo:
+    """A share of the whole or, for a file with splits of its own, of one of its parts."""
+
+    part: str | None
+    fraction: float
+
+
+@attrs.frozen(eq=False)
 class SplitInfo:
-    shares: Mapping[str, float]
+    """`shares` by use; `by` is the field that `method` reads, None for a plain draw."""
+
+    shares: Mapping[str, ShareInfo]
+    method: Literal["stratified", "grouped", "ordered"] | None
     by: str | None
     seed: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class NormalizeInfo:
     field: str
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class DataInfo:
+    """A data block; `rows` counts the examples of each part of a file, None for the whole."""
+
     name: str
     source: str
     options: tuple[tuple[str, Value | None], ...]
     fields: Mapping[str, FieldInfo]
     split: SplitInfo | None
     normalized: tuple[NormalizeInfo, ...]
-    rows: int | None
+    rows: Mapping[str | None, int]
     batch: int
 
     @property
     def is_endless(self) -> bool:
         return self.split is None
 
+    def examples(self, use: str) -> int | None:
+        """How many examples a use has, None where the spec doesn't say."""
+        share = None if self.split is None else self.split.shares[use]
+        rows = None if share is None else self.rows.get(share.part)
+        return None if share is None or rows is None else int(share.fraction * rows + 1e-6)
 
-@attrs.frozen
+
+@attrs.frozen(eq=False)
 class LayerInfo:
     """A layer with its example shapes; `inner` is the pipe that `residual` and `repeat` hold."""
 
@@ -156,7 +175,7 @@ class LayerInfo:
     output: tuple[int, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ModelInfo:
     """`inputs` are the types of the arguments that are joined along the last axis."""
 
@@ -168,21 +187,21 @@ class ModelInfo:
     is_frozen: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ParameterInfo:
     name: str
     type: Type
     default: Constant | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class LossInfo:
     name: str
     parameters: tuple[ParameterInfo, ...]
     value: Expr
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ObjectiveInfo:
     name: str
     direction: Literal["maximize", "minimize"]
@@ -191,14 +210,14 @@ class ObjectiveInfo:
     range: tuple[float, float] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class MetricInfo:
     name: str
     value: Expr
     range: tuple[float, float] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class LinkInfo:
     """A link of an optimizer's chain, or a schedule in an option's place."""
 
@@ -206,7 +225,7 @@ class LinkInfo:
     options: tuple[tuple[str, Value | LinkInfo | None], ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class OptimizerInfo:
     """A chain under the name the report gives it: the declared one, or the chain as written."""
 
@@ -217,7 +236,7 @@ class OptimizerInfo:
 # ---------------------------------------------------------------- phases
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Descent:
     """One loss with one optimizer: a candidate. `name` is the loss in normal form."""
 
@@ -227,7 +246,7 @@ class Descent:
     steps: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ExploreInfo:
     models: tuple[str, ...]
     name: str
@@ -237,14 +256,14 @@ class ExploreInfo:
     batch: int | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ComparisonInfo:
     objective: str
     operator: Literal["<", "<=", ">", ">=", "==", "!="]
     value: float
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class StopInfo:
     iterations: int | None
     seconds: float | None
@@ -252,7 +271,7 @@ class StopInfo:
     when_targets_met: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class AdaptInfo:
     objective: str
     confidence: float
@@ -261,13 +280,13 @@ class AdaptInfo:
     stop: StopInfo
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ShownInfo:
     name: str
     value: Expr
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class BaselineInfo:
     name: str
     loss_name: str
@@ -276,7 +295,7 @@ class BaselineInfo:
     is_same_lineage: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TypedProgram:
     """A whole experiment, checked.
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from ev3lang.catalog.index import COMING, SOURCES
-from ev3lang.catalog.signature import KINDS, SCALARS, SCORES, TENSORS, Dimension, Type, Value
+from ev3lang.catalog.signature import (
+    KINDS,
+    SCALARS,
+    SCORES,
+    TENSORS,
+    DataSource,
+    Dimension,
+    Type,
+    Value,
+)
 from ev3lang.check import declarations, errors, expressions
 from ev3lang.check.arguments import bind, known_number
 from ev3lang.check.checking import Checking
@@ -73,6 +82,8 @@ def source_options(
     if entry is None:
         checking.report(errors.unknown_name(name, (*SOURCES, *COMING), "source of data"))
         return None
+    if not entry.is_built:
+        checking.report(errors.not_built_yet(origin.span, f"reading `{name.text}`"))
     bound = bind(checking, origin, [option.name for option in entry.options])
     if bound is None:
         return None
@@ -80,6 +91,13 @@ def source_options(
     if values is None:
         return None
     return tuple((name, _known(value)) for name, value in values)
+
+
+def source_of(declaration: tree.Data) -> DataSource | None:
+    """The catalogue's entry of a data block's source; None where there is none."""
+    origin = declaration.origin
+    name = origin.function if isinstance(origin, tree.Call) else origin
+    return SOURCES.get(name.text) if isinstance(name, tree.Name) else None
 
 
 def _known(value: object) -> Value | None:

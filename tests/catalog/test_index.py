@@ -99,7 +99,8 @@ def test_an_alias_stands_for_a_link_of_the_same_role() -> None:
 
 
 def test_a_source_with_a_row_option_has_no_fixed_number_of_rows() -> None:
-    for name, source in SOURCES.items():
+    known = {name: each for name, each in SOURCES.items() if not each.declares_fields}
+    for name, source in known.items():
         assert (source.rows is None) == (source.rows_option is not None), name
         if source.rows_option is not None:
             assert source.rows_option in {option.name for option in source.options}

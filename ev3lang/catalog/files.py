@@ -1,0 +1,68 @@
+"""Sources that read files: their fields are declared in the spec and compared with the file."""
+
+from __future__ import annotations
+
+from ev3lang.catalog.signature import DataSource, Option
+
+
+def _path(name: str, summary: str) -> Option:
+    return Option(name, "path", is_required=True, summary=summary)
+
+
+def _of_files(name: str, summary: str, source: str, *options: Option) -> DataSource:
+    return DataSource(
+        name=name,
+        summary=summary,
+        fields=(),
+        options=options,
+        source=source,
+        declares_fields=True,
+        is_built=False,
+    )
+
+
+FILES = (
+    _of_files(
+        "npz",
+        "arrays of a NumPy file; `train/image` is field image of its split train",
+        "numpy.load",
+        _path("path", "the file"),
+    ),
+    _of_files(
+        "csv",
+        "a text table with a line of names; a column `split` says which split a row is of",
+        "RFC 4180",
+        _path("path", "the file"),
+    ),
+    _of_files(
+        "parquet",
+        "a column store; a column `split` says which split a row is of",
+        "Apache Parquet",
+        _path("path", "the file"),
+    ),
+    _of_files(
+        "idx",
+        "the format of MNIST: a file of images and one of labels",
+        "LeCun, Cortes and Burges (1998), The MNIST database",
+        _path("images", "the file of images"),
+        _path("labels", "the file of labels"),
+    ),
+    _of_files(
+        "cifar",
+        "the binary files of CIFAR-10 and CIFAR-100 in a folder",
+        "Krizhevsky (2009), Learning multiple layers of features from tiny images",
+        _path("path", "the folder"),
+    ),
+    _of_files(
+        "image_folder",
+        "a folder of images for each class",
+        "torchvision.datasets.ImageFolder",
+        _path("path", "the folder"),
+    ),
+    _of_files(
+        "huggingface",
+        "a data set of the Hugging Face hub, by its name",
+        "the datasets library",
+        Option("name", "text", is_required=True, summary="its name on the hub"),
+    ),
+)

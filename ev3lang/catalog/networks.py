@@ -1,0 +1,272 @@
+"""Convolutions, pooling, attention and the networks made of them: shapes, known before they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ev3lang.catalog.layers import words
+from ev3lang.catalog.signature import Dimension, Layer, Option, Shape, ShapeError, Value
+
+
+def _image(layer: str, shape: Shape) -> tuple[int, int, int]:
+    """Height, width and channels of an image; raises ShapeError for anything else."""
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(shape) != 3 or len(sizes) != 3:
+        raise ShapeError(
+            f"{layer} takes an image of height x width x channels, and this is {words(shape)}"
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _sequence(layer: str, shape: Shape) -> tuple[Dimension, int]:
+    """Length and width of a sequence of vectors; raises ShapeError for anything else."""
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ShapeError(
+            f"{layer} takes a sequence of vectors, length x width, and this is {words(shape)}"
+        )
+    return shape[0], shape[1]
+
+
+def _number(options: dict[str, Value], name: str) -> int:
+    value = options[name]
+    assert isinstance(value, int), f"{name} is checked to be whole"
+    return value
+
+
+def _conv(shape: Shape, options: dict[str, Value]) -> Shape:
+    height, width, _ = _image("conv", shape)
+    kernel, stride = _number(options, "kernel"), _number(options, "stride")
+    if options["padding"] == "same":
+        return (
+            math.ceil(height / stride),
+            math.ceil(width / stride),
+            _number(options, "width"),
+        )
+    if kernel > min(height, width):
+        raise ShapeError(f"a kernel of {kernel} doesn't fit into {words(shape)} without padding")
+    return (
+        (height - kernel) // stride + 1,
+        (width - kernel) // stride + 1,
+        _number(options, "width"),
+    )
+
+
+def _batch_norm(shape: Shape, options: dict[str, Value]) -> Shape:
+    del options
+    if not shape or not isinstance(shape[-1], int):
+        raise ShapeError(f"batch_norm works along the last dimension, and this is {words(shape)}")
+    return shape
+
+
+def _group_norm(shape: Shape, options: dict[str, Value]) -> Shape:
+    if not shape or not isinstance(shape[-1], int):
+        raise ShapeError(f"group_norm works along the last dimension, and this is {words(shape)}")
+    groups = _number(options, "groups")
+    if shape[-1] % groups:
+        raise ShapeError(f"group_norm: {shape[-1]} channels can't be cut into {groups} groups")
+    return shape
+
+
+def _pool(layer: str) -> Callable[[Shape, dict[str, Value]], Shape]:
+    def shape_of(shape: Shape, options: dict[str, Value]) -> Shape:
+        height, width, channels = _image(layer, shape)
+        size = _number(options, "size")
+        stride = _number(options, "stride") if options.get("stride") is not None else size
+        if size > min(height, width):
+            raise ShapeError(f"{layer}: a window of {size} doesn't fit into {words(shape)}")
+        return ((height - size) // stride + 1, (width - size) // stride + 1, channels)
+
+    return shape_of
+
+
+def _mean_pool(shape: Shape, options: dict[str, Value]) -> Shape:
+    del options
+    if len(shape) < 2 or not isinstance(shape[-1], int):
+        raise ShapeError(
+            f"mean_pool averages all dimensions but the last, and this is {words(shape)}"
+        )
+    return (shape[-1],)
+
+
+def _embed(shape: Shape, options: dict[str, Value]) -> Shape:
+    return (*shape, _number(options, "width"))
+
+
+def _heads(layer: str, width: int, heads: int) -> None:
+    if width % heads:
+        raise ShapeError(f"{layer}: a width of {width} can't be cut into {heads} heads")
+
+
+def _attention(shape: Shape, options: dict[str, Value]) -> Shape:
+    length, width = _sequence("attention", shape)
+    _heads("attention", width, _number(options, "heads"))
+    return (length, width)
+
+
+def _transformer(shape: Shape, options: dict[str, Value]) -> Shape:
+    length, width = _sequence("transformer", shape)
+    inside = _number(options, "width")
+    _heads("transformer", inside, _number(options, "heads"))
+    if width != inside:
+        raise ShapeError(
+            f"transformer of width {inside} takes vectors of {inside} numbers, and these have "
+            f"{width}"
+        )
+    return (length, inside)
+
+
+def _resnet(shape: Shape, options: dict[str, Value]) -> Shape:
+    _image("resnet", shape)
+    if options["norm"] == "group":
+        width, groups = _number(options, "width"), _number(options, "groups")
+        if width % groups:
+            raise ShapeError(f"resnet: {width} channels can't be cut into {groups} groups")
+    return (_number(options, "outputs"),)
+
+
+_WIDTH = Option("width", "int", is_required=True, low=1, summary="channels in the output")
+_SIZE = Option("size", "int", default=2, low=1, summary="pixels along each side of the window")
+_STRIDE = Option(
+    "stride", "int", low=1, summary="pixels from window to window; without it, the window's size"
+)
+_HEADS = Option("heads", "int", is_required=True, low=1, summary="parts that attend on their own")
+
+NETWORKS = (
+    Layer(
+        name="conv",
+        summary="a convolution over height and width",
+        shape=_conv,
+        options=(
+            _WIDTH,
+            Option("kernel", "int", default=3, low=1, summary="pixels along each of its sides"),
+            Option("stride", "int", default=1, low=1, summary="pixels from place to place"),
+            Option(
+                "padding",
+                "name",
+                default="same",
+                choices=("same", "valid"),
+                summary="`same` keeps the size at stride 1, `valid` adds nothing around",
+            ),
+        ),
+        source="LeCun et al. (1989), Neural Comput. 1:541-551",
+        is_built=False,
+    ),
+    Layer(
+        name="batch_norm",
+        summary="mean 0 and variance 1 of each channel over the batch, then scale and bias",
+        shape=_batch_norm,
+        options=(
+            Option(
+                "momentum",
+                "real",
+                default=0.9,
+                low=0.0,
+                high=1.0,
+                summary="share of the running statistics that is kept each step",
+            ),
+        ),
+        source="Ioffe and Szegedy (2015), arXiv:1502.03167",
+        is_built=False,
+    ),
+    Layer(
+        name="group_norm",
+        summary="mean 0 and variance 1 of each group of channels, then scale and bias",
+        shape=_group_norm,
+        options=(Option("groups", "int", default=8, low=1, summary="how many groups"),),
+        source="Wu and He (2018), arXiv:1803.08494",
+        is_built=False,
+    ),
+    Layer(
+        name="max_pool",
+        summary="the greatest value in each window",
+        shape=_pool("max_pool"),
+        options=(_SIZE, _STRIDE),
+        source="Yamaguchi et al. (1990), ICSLP",
+        is_built=False,
+    ),
+    Layer(
+        name="avg_pool",
+        summary="the mean of each window",
+        shape=_pool("avg_pool"),
+        options=(_SIZE, _STRIDE),
+        source="LeCun et al. (1989), Neural Comput. 1:541-551",
+        is_built=False,
+    ),
+    Layer(
+        name="mean_pool",
+        summary="the mean over all dimensions but the last, without what is padding",
+        shape=_mean_pool,
+        source="Lin, Chen and Yan (2014), arXiv:1312.4400",
+        is_built=False,
+    ),
+    Layer(
+        name="embed",
+        summary="a learned vector for each token",
+        shape=_embed,
+        options=(Option("width", "int", is_required=True, low=1, summary="numbers in a vector"),),
+        takes="tokens",
+        source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
+        is_built=False,
+    ),
+    Layer(
+        name="attention",
+        summary="self-attention with several heads",
+        shape=_attention,
+        options=(
+            _HEADS,
+            Option("causal", "bool", default=False, summary="whether it looks back only"),
+        ),
+        source="Vaswani et al. (2017), arXiv:1706.03762",
+        is_built=False,
+    ),
+    Layer(
+        name="transformer",
+        summary="blocks of attention and feed-forward layers, normalised before each",
+        shape=_transformer,
+        options=(
+            Option("layers", "int", is_required=True, low=1, summary="how many blocks"),
+            _HEADS,
+            Option("width", "int", is_required=True, low=1, summary="numbers in a vector"),
+            Option("feed_forward", "int", low=1, summary="width between; 4 x width without it"),
+            Option("causal", "bool", default=False, summary="a decoder: it looks back only"),
+            Option(
+                "positions",
+                "name",
+                default="learned",
+                choices=("learned", "rotary"),
+                summary="how a place in the sequence is told",
+            ),
+            Option("dropout", "ratio", default=0.0, low=0.0, high=1.0, summary="inside each block"),
+        ),
+        source="Vaswani et al. (2017), arXiv:1706.03762; Xiong et al. (2020), arXiv:2002.04745",
+        is_built=False,
+    ),
+    Layer(
+        name="resnet",
+        summary="a residual network of convolutions, pooled and ended with a dense layer",
+        shape=_resnet,
+        options=(
+            Option("stages", "ints", is_required=True, low=1, summary="blocks in each stage"),
+            Option("width", "int", default=16, low=1, summary="channels of the first stage"),
+            Option(
+                "block", "name", default="basic", choices=("basic", "bottleneck"), summary="block"
+            ),
+            Option(
+                "stem",
+                "name",
+                default="cifar",
+                choices=("cifar", "imagenet"),
+                summary="3 x 3 at stride 1, or 7 x 7 at stride 2 and pooling",
+            ),
+            Option("norm", "name", default="batch", choices=("batch", "group"), summary="norm"),
+            Option("groups", "int", default=8, low=1, summary="groups of `norm: group`"),
+            Option(
+                "outputs", "int", low=1, summary="numbers in the output; the signature says them"
+            ),
+        ),
+        width_option="outputs",
+        source="He et al. (2016), arXiv:1512.03385",
+        is_built=False,
+    ),
+)

@@ -1,0 +1,128 @@
+"""What the search is made of beside descent: strategies, growth operators and augmentations."""
+
+from __future__ import annotations
+
+from ev3lang.catalog.signature import Operation, Option
+
+STRATEGIES = (
+    Operation(
+        name="evolution_strategy",
+        summary="a population around the weights, moved towards its better members",
+        options=(
+            Option("population", "int", default=32, low=2, summary="members of a generation"),
+            Option("sigma", "real", default=0.05, low=0.0, is_low_open=True, summary="spread"),
+            Option(
+                "learning_rate",
+                "real",
+                default=0.1,
+                low=0.0,
+                is_low_open=True,
+                summary="size of the move",
+            ),
+        ),
+        source="Rechenberg (1973); Salimans et al. (2017), arXiv:1703.03864",
+    ),
+)
+
+PERTURBATIONS = (
+    Operation(
+        name="gaussian",
+        summary="normal noise on every weight",
+        options=(
+            Option(
+                "scale",
+                "real",
+                is_required=True,
+                low=0.0,
+                is_low_open=True,
+                summary="its standard deviation",
+            ),
+        ),
+        source="Matyas (1965), Autom. Remote Control 26:246-253",
+    ),
+)
+
+_NOISE = Option(
+    "noise", "real", default=1e-3, low=0.0, summary="what breaks the tie between copied units"
+)
+_FACTOR = Option("factor", "factor", default=2.0, low=1.0, is_low_open=True, summary="how much")
+_COUNT = Option("count", "int", default=1, low=1, summary="how many")
+
+GROWTH = (
+    Operation(
+        name="widen",
+        summary="more units in every hidden layer, copied so that outputs stay",
+        options=(_FACTOR, _NOISE),
+        source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+    ),
+    Operation(
+        name="widen_stage",
+        summary="more units in one stage or hidden layer, counted from 1",
+        options=(
+            Option("stage", "int", is_required=True, low=1, summary="which one"),
+            _FACTOR,
+            _NOISE,
+        ),
+        source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+    ),
+    Operation(
+        name="deepen",
+        summary="more layers at the end, each the identity at first",
+        options=(_COUNT, _NOISE),
+        source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+    ),
+    Operation(
+        name="deepen_every_stage",
+        summary="more blocks in every stage of a residual network",
+        options=(_COUNT, _NOISE),
+        source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+    ),
+    Operation(
+        name="fresh",
+        summary="a larger network that starts anew: it doesn't keep the function",
+        options=(_FACTOR,),
+        source="Ding et al. (2023), arXiv:2310.18893",
+    ),
+)
+
+AUGMENTATIONS = (
+    Operation(
+        name="random_crop",
+        summary="a window of the same size from the padded image",
+        options=(Option("padding", "pixels", default=4, low=1, summary="pixels added around"),),
+        source="Krizhevsky, Sutskever and Hinton (2012), NIPS 25",
+    ),
+    Operation(
+        name="flip_horizontal",
+        summary="left and right changed in half of the images",
+        source="Krizhevsky, Sutskever and Hinton (2012), NIPS 25",
+    ),
+    Operation(
+        name="shift",
+        summary="moved by up to so many pixels along each axis, filled with zeros",
+        options=(Option("most", "pixels", default=1, low=1, summary="how far"),),
+        source="Simard, Steinkraus and Platt (2003), ICDAR",
+    ),
+    Operation(
+        name="gaussian_noise",
+        summary="normal noise on every number",
+        options=(
+            Option("scale", "real", is_required=True, low=0.0, summary="its standard deviation"),
+        ),
+        source="Bishop (1995), Neural Comput. 7:108-116",
+    ),
+    Operation(
+        name="cutout",
+        summary="a square of the image set to zero",
+        options=(Option("size", "pixels", default=8, low=1, summary="its side"),),
+        source="DeVries and Taylor (2017), arXiv:1708.04552",
+    ),
+    Operation(
+        name="mixup",
+        summary="weighted means of two examples and of their labels",
+        options=(
+            Option("alpha", "real", default=0.2, low=0.0, is_low_open=True, summary="of the Beta"),
+        ),
+        source="Zhang et al. (2018), arXiv:1710.09412",
+    ),
+)

@@ -1,0 +1,86 @@
+"""The files that a spec is made of: itself, and what it brings in by `use`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from ev3lang.check import errors
+from ev3lang.diagnostics.diagnostic import Diagnostic
+from ev3lang.source import Source
+from ev3lang.syntax import tree
+from ev3lang.syntax.parse import parse
+
+Read = Callable[[Path], str]
+"""The text of a file; raises OSError or UnicodeDecodeError. An editor gives what is on screen."""
+
+
+def read_file(path: Path) -> str:
+    """The text of a file on disk."""
+    return path.read_text(encoding="utf-8")
+
+
+@attrs.frozen
+class Files:
+    """The used files' declarations, innermost first, and their sources."""
+
+    declarations: tuple[tree.Declaration, ...]
+    sources: tuple[Source, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def project_folder(path: Path) -> Path:
+    """The folder that `use` can't leave: the checkout or package a spec is in, else its own."""
+    own = path.resolve().parent
+    for folder in (own, *own.parents):
+        if any((folder / mark).exists() for mark in (".git", "pyproject.toml")):
+            return folder
+    return own
+
+
+def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> Files:
+    """All that a spec uses, directly or through other files, each file once."""
+    root = Path(source.name)
+    if not any(isinstance(each, tree.Use) for each in syntax_tree.declarations):
+        return Files((), (), ())
+    folder = project_folder(root)
+    declarations: list[tree.Declaration] = []
+    sources: list[Source] = []
+    found: list[Diagnostic] = []
+    done: set[Path] = set()
+
+    def follow(parsed: tree.SyntaxTree, path: Path, chain: tuple[Path, ...]) -> None:
+        for use in parsed.declarations:
+            if not isinstance(use, tree.Use):
+                continue
+            target = (path.parent / use.path.value).resolve()
+            if Path(use.path.value).is_absolute() or not target.is_relative_to(folder):
+                found.append(errors.use_outside(use.path, str(folder.name)))
+            elif target in chain:
+                names = [each.name for each in (*chain[chain.index(target) :], target)]
+                found.append(errors.use_circle(use.path, names))
+            elif target not in done:
+                done.add(target)
+                bring_in(use, target, path.parent / use.path.value, chain)
+
+    def bring_in(use: tree.Use, target: Path, shown: Path, chain: tuple[Path, ...]) -> None:
+        try:
+            text = read(target)
+        except OSError as error:
+            found.append(errors.use_unreadable(use.path, error.strerror or "it can't be read"))
+            return
+        except UnicodeDecodeError:
+            found.append(errors.use_unreadable(use.path, "it is no UTF-8 text"))
+            return
+        used = Source(str(shown), text)
+        parsed, faults = parse(used)
+        sources.append(used)
+        found.extend(faults)
+        follow(parsed, target, (*chain, target))
+        declarations.extend(parsed.declarations)
+
+    start = root.resolve()
+    follow(syntax_tree, start, (start,))
+    return Files(tuple(declarations), tuple(sources), tuple(found))
