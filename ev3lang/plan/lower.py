@@ -8,6 +8,7 @@ from ev3lang.check.expand import expand
 from ev3lang.check.expressions import measured
 from ev3lang.plan import plan as p
 
+
 def lower(program: typed.TypedProgram) -> p.Plan:
     """The plan of a checked program."""
     batch = program.data.batch
