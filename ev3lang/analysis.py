@@ -29,6 +29,7 @@ class Analysis:
     program      None where there are errors, or parts that can't be run yet
     diagnostics  errors and warnings in the order of the text
     used         the files that it brings in by `use`
+    declarations all of them and of the spec itself, but for `use`; empty where there are errors
     """
 
     source: Source
@@ -36,6 +37,15 @@ class Analysis:
     program: TypedProgram | None
     diagnostics: tuple[Diagnostic, ...]
     used: tuple[Source, ...] = ()
+    declarations: tuple[tree.Declaration, ...] = ()
+
+    @property
+    def whole(self) -> Source:
+        """The spec with what it uses written into it: a file that stands by itself."""
+        if not self.used:
+            return self.source
+        parts = ["ev3 1", *(each.span.text for each in self.declarations)]
+        return Source(self.source.name, "\n\n".join(parts) + "\n")
 
     @property
     def refusals(self) -> tuple[Diagnostic, ...]:
@@ -82,7 +92,14 @@ def analyze(
     program, more = check(
         attrs.evolve(syntax_tree, declarations=whole), values, default_name(source)
     )
-    return Analysis(source, syntax_tree, program, silenced(whole, (*found, *more)), used.sources)
+    return Analysis(
+        source,
+        syntax_tree,
+        program,
+        silenced(whole, (*found, *more)),
+        used.sources,
+        tuple(each for each in whole if not isinstance(each, tree.Use)),
+    )
 
 
 def default_name(source: Source) -> str:

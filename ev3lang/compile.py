@@ -71,4 +71,4 @@ def experiment(analysis: Analysis) -> Experiment:
     if has_errors(analysis.refusals):
         raise SpecError(analysis.refusals)
     assert analysis.program is not None, "a spec without errors has a program"
-    return Experiment(analysis.source, lower(analysis.program))
+    return Experiment(analysis.whole, lower(analysis.program))
