@@ -19,6 +19,7 @@ from ev3lang.project import Read, read_file, used_files
 from ev3lang.source import Source, Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.parse import parse, parse_expression
+from ev3lang.syntax.tree import Declaration
 
 
 @attrs.frozen
@@ -37,7 +38,7 @@ class Analysis:
     program: TypedProgram | None
     diagnostics: tuple[Diagnostic, ...]
     used: tuple[Source, ...] = ()
-    declarations: tuple[tree.Declaration, ...] = ()
+    declarations: tuple[Declaration, ...] = ()
 
     @property
     def whole(self) -> Source:

@@ -572,6 +572,8 @@ def _of_model(checking: Checking, entry: Function, bound: Bound) -> typed.Expr |
     is_model = isinstance(argument, tree.Name) and isinstance(
         names.get(argument.text), (tree.Model, tree.Group)
     )
+    if isinstance(argument, tree.Name) and _stands_for_nothing(checking, argument):
+        return None
     if not is_model or not isinstance(argument, tree.Name):
         checking.report(
             errors.wrong_type(argument.span, f"a model for `{entry.name}`", argument.span.text)
@@ -621,6 +623,14 @@ def _within_classes(
             checking.report(errors.out_of_range(bound.given[name].span, what, allowed, value))
             return False
     return True
+
+
+def _stands_for_nothing(checking: Checking, name: tree.Name) -> bool:
+    """Whether a name stands for nothing at all, which is reported as such."""
+    known = name.text in checking.names.declared or name.text in checking.names.fields
+    if not known:
+        infer(checking, name)
+    return not known
 
 
 # ---------------------------------------------------------------- unification

@@ -67,9 +67,9 @@ def call_extern(
 
 def check_archive(checking: Checking, declaration: tree.Archive) -> None:
     """An archive keeps accepted models of the explored one, the best for each value of a metric."""
-    declarations.members(checking, declaration.model)
+    members = declarations.members(checking, declaration.model)
     explored = checking.names.explore
-    if explored is not None and explored.model.text != declaration.model.text:
+    if members and explored is not None and explored.model.text != declaration.model.text:
         checking.report(errors.archive_never_fills(declaration.model, explored.model))
     for name, what in ((declaration.best, "objective"), (declaration.per, "metric")):
         kinds = (tree.Objective,) if what == "objective" else (tree.Objective, tree.Metric)

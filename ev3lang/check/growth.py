@@ -35,6 +35,8 @@ def _fits(
     checking: Checking, written: tree.Expression, name: str, explored: tuple[str, ...]
 ) -> None:
     """Report an operator that no explored model can take."""
+    if not explored:
+        return
     layers: list[typed.LayerInfo] = []
     for model in explored:
         info = checking.models.get(model)
