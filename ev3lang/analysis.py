@@ -12,6 +12,7 @@ from types import MappingProxyType
 import attrs
 
 from ev3lang.check.allowances import silenced
+from ev3lang.check.partial import believable
 from ev3lang.check.program import check
 from ev3lang.check.typed import TypedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
@@ -86,13 +87,16 @@ def analyze(
         found = (*found, *faults)
         if value is not None:
             values[name] = value
-    if has_errors(found):
-        # A file that can't be read whole would be blamed for names that stand in what is missing.
-        return Analysis(source, syntax_tree, None, found, used.sources)
     whole = (*used.declarations, *syntax_tree.declarations)
+    if has_errors(used.diagnostics):
+        # A used file that can't be read may declare any name.
+        return Analysis(source, syntax_tree, None, found, used.sources)
     program, more = check(
         attrs.evolve(syntax_tree, declarations=whole), values, default_name(source)
     )
+    if has_errors(found):
+        more = believable(more, found, syntax_tree)
+        return Analysis(source, syntax_tree, None, in_order((*found, *more)), used.sources)
     return Analysis(
         source,
         syntax_tree,
@@ -101,6 +105,11 @@ def analyze(
         used.sources,
         tuple(each for each in whole if not isinstance(each, tree.Use)),
     )
+
+
+def in_order(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """The diagnostics in the order of the text, those without a place first."""
+    return tuple(sorted(diagnostics, key=lambda each: each.span.start if each.span else -1))
 
 
 def default_name(source: Source) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ev3lang.analysis import analyze
 from ev3lang.diagnostics.diagnostic import has_errors
 from ev3lang.source import Source
-from tests.syntax.mutation import SPECS, mutants
+from tests.syntax.mutation import SPECS, mutants, planted_fault
 
 
 def errors_in(text: str) -> list[str]:
@@ -39,6 +39,47 @@ def test_one_planted_fault_gives_one_error_nearly_always() -> None:
     wrong = [count for count in counts if count > 0]
     assert len(wrong) > 200
     assert sum(count == 1 for count in wrong) >= 0.95 * len(wrong)
+
+
+def three_faults(rng: random.Random) -> str | None:
+    """A spec with three faults on lines of their own, each of them one error by itself."""
+    text = rng.choice(SPECS).read_text(encoding="utf-8")
+    edits: list[tuple[int, int, str]] = []
+    lines: set[int] = set()
+    for _ in range(60):
+        start, end, new = planted_fault(text, rng)
+        line = text.count("\n", 0, start)
+        if line not in lines and len(errors_in(f"{text[:start]}{new}{text[end:]}")) == 1:
+            lines.add(line)
+            edits.append((start, end, new))
+        if len(edits) == 3:
+            for start, end, new in sorted(edits, reverse=True):
+                text = f"{text[:start]}{new}{text[end:]}"
+            return text
+    return None
+
+
+def share_of_three(count: int, seed: int) -> float:
+    rng = random.Random(seed)
+    texts = [text for text in (three_faults(rng) for _ in range(count)) if text is not None]
+    return sum(len(errors_in(text)) == 3 for text in texts) / len(texts)
+
+
+def test_three_planted_faults_mostly_give_three_errors() -> None:
+    # The whole share is above 85%; a sample of 80 has a standard error of 4 pp.
+    assert share_of_three(80, seed=5) >= 0.75
+
+
+@pytest.mark.slow
+def test_twenty_thousand_planted_faults() -> None:
+    counts = [len(errors_in(text)) for text in mutants(20_000, seed=1)]
+    wrong = [count for count in counts if count > 0]
+    assert sum(count == 1 for count in wrong) >= 0.95 * len(wrong)
+
+
+@pytest.mark.slow
+def test_a_thousand_times_three_planted_faults() -> None:
+    assert share_of_three(1000, seed=1) >= 0.85
 
 
 @given(st.text(max_size=200))

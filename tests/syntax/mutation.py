@@ -20,6 +20,12 @@ def tokens_of(text: str) -> list[re.Match[str]]:
 
 def mutant(text: str, rng: random.Random) -> str:
     """The text with one of its tokens left out, doubled or replaced by another one of it."""
+    start, end, new = planted_fault(text, rng)
+    return f"{text[:start]}{new}{text[end:]}"
+
+
+def planted_fault(text: str, rng: random.Random) -> tuple[int, int, str]:
+    """Where a token stands, and what to put there."""
     tokens = tokens_of(text)
     victim = rng.choice(tokens)
     way = rng.choice(("leave out", "double", "replace"))
@@ -29,7 +35,7 @@ def mutant(text: str, rng: random.Random) -> str:
         new = f"{victim[0]} {victim[0]}"
     else:
         new = rng.choice(tokens)[0]
-    return f"{text[: victim.start()]}{new}{text[victim.end() :]}"
+    return victim.start(), victim.end(), new
 
 
 def mutants(count: int, seed: int) -> list[str]:
