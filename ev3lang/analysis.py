@@ -14,7 +14,7 @@ import attrs
 from ev3lang.check.allowances import silenced
 from ev3lang.check.partial import believable
 from ev3lang.check.program import check
-from ev3lang.check.typed import TypedProgram
+from ev3lang.check.typed import Facts, TypedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
 from ev3lang.project import Read, read_file, used_files
 from ev3lang.source import Source, Span
@@ -31,6 +31,8 @@ class Analysis:
     program      None where there are errors, or parts that can't be run yet
     diagnostics  errors and warnings in the order of the text
     used         the files that it brings in by `use`
+    types        what is known of each expression, by its place, in broken files too
+    definitions  where each name is declared, by the place of its use, in broken files too
     declarations all of them and of the spec itself, but for `use`; empty where there are errors
     """
 
@@ -40,6 +42,28 @@ class Analysis:
     diagnostics: tuple[Diagnostic, ...]
     used: tuple[Source, ...] = ()
     declarations: tuple[Declaration, ...] = ()
+    types: Mapping[Span, Facts] = MappingProxyType({})
+    definitions: Mapping[Span, Span] = MappingProxyType({})
+
+    def type_at(self, offset: int) -> tuple[Span, Facts] | None:
+        """The smallest expression around an offset whose type is known, and what is known."""
+        around = [
+            (span, facts)
+            for span, facts in self.types.items()
+            if span.source is self.source and span.start <= offset < span.end
+        ]
+        return min(around, key=lambda each: each[0].end - each[0].start, default=None)
+
+    def definition_at(self, offset: int) -> Span | None:
+        """Where the name at an offset is declared."""
+        return next(
+            (
+                place
+                for span, place in self.definitions.items()
+                if span.source is self.source and span.start <= offset < span.end
+            ),
+            None,
+        )
 
     @property
     def whole(self) -> Source:
@@ -91,19 +115,21 @@ def analyze(
     if has_errors(used.diagnostics):
         # A used file that can't be read may declare any name.
         return Analysis(source, syntax_tree, None, found, used.sources)
-    program, more = check(
-        attrs.evolve(syntax_tree, declarations=whole), values, default_name(source)
-    )
+    checked = check(attrs.evolve(syntax_tree, declarations=whole), values, default_name(source))
     if has_errors(found):
-        more = believable(more, found, syntax_tree)
-        return Analysis(source, syntax_tree, None, in_order((*found, *more)), used.sources)
+        more = believable(checked.diagnostics, found, syntax_tree)
+        diagnostics = in_order((*found, *more))
+    else:
+        diagnostics = silenced(whole, (*found, *checked.diagnostics))
     return Analysis(
         source,
         syntax_tree,
-        program,
-        silenced(whole, (*found, *more)),
+        None if has_errors(found) else checked.program,
+        diagnostics,
         used.sources,
         tuple(each for each in whole if not isinstance(each, tree.Use)),
+        checked.types,
+        checked.definitions,
     )
 
 

@@ -10,6 +10,7 @@ import attrs
 from ev3lang.check import errors, typed
 from ev3lang.check.resolve import FieldSymbol, ResolvedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic
+from ev3lang.source import Span
 from ev3lang.syntax import tree
 
 
@@ -25,6 +26,7 @@ class Checking:
     overrides: Mapping[str, tree.Expression]
     found: list[Diagnostic] = attrs.field(factory=list)
     used: set[str] = attrs.field(factory=set)
+    types: dict[Span, typed.Facts] = attrs.field(factory=dict)
     params: dict[str, typed.Constant | None] = attrs.field(factory=dict)
     paths: dict[str, str] = attrs.field(factory=dict)
     field_infos: dict[tuple[str, str], typed.FieldInfo | None] = attrs.field(factory=dict)

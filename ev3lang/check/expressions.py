@@ -46,6 +46,13 @@ TOP = Scope()
 
 def infer(checking: Checking, expression: tree.Expression, scope: Scope = TOP) -> typed.Expr | None:
     """The typed expression; None where it is at fault, which was reported."""
+    expr = _infer(checking, expression, scope)
+    if expr is not None:
+        checking.types[expression.span] = expr.facts
+    return expr
+
+
+def _infer(checking: Checking, expression: tree.Expression, scope: Scope) -> typed.Expr | None:
     match expression:
         case tree.Number():
             return _number(checking, expression)

@@ -21,8 +21,9 @@ from ev3lang.check import (
     typed,
 )
 from ev3lang.check.checking import Checking
-from ev3lang.check.resolve import resolve
+from ev3lang.check.resolve import definitions, resolve
 from ev3lang.diagnostics.diagnostic import Diagnostic, Label
+from ev3lang.source import Span
 from ev3lang.syntax import tree
 
 NOT_BUILT = "not-built-yet"
@@ -45,12 +46,27 @@ class Findings:
     baselines: tuple[typed.BaselineInfo, ...]
 
 
+@attrs.frozen(eq=False)
+class Checked:
+    """What a check of a file gives.
+
+    program      None where the file is at fault or has parts that can't be run yet
+    types        what is known of each expression that could be typed, by its place
+    definitions  where each name that is used is declared, by the place of the use
+    """
+
+    program: typed.TypedProgram | None
+    diagnostics: tuple[Diagnostic, ...]
+    types: Mapping[Span, typed.Facts]
+    definitions: Mapping[Span, Span]
+
+
 def check(
     syntax_tree: tree.SyntaxTree,
     overrides: Mapping[str, tree.Expression],
     default_name: str,
-) -> tuple[typed.TypedProgram | None, tuple[Diagnostic, ...]]:
-    """Check a file. The program is None where it is at fault or has parts that can't be run yet.
+) -> Checked:
+    """Check a file.
 
     overrides     params set from outside, by name
     default_name  of the experiment, where the spec gives none
@@ -71,9 +87,13 @@ def check(
             checking, everywhere, [first, *others], overrides, syntax_tree
         )
     diagnostics = tuple(_merged(sorted(found, key=_place(syntax_tree))))
-    if any(each.severity == "error" or each.code == NOT_BUILT for each in diagnostics):
-        return None, diagnostics
-    return _program(checking, findings, default_name), diagnostics
+    is_ready = not any(each.severity == "error" or each.code == NOT_BUILT for each in diagnostics)
+    return Checked(
+        _program(checking, findings, default_name) if is_ready else None,
+        diagnostics,
+        checking.types,
+        definitions(names, syntax_tree),
+    )
 
 
 def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:

@@ -12,6 +12,7 @@ from ev3lang.catalog.index import COMING, SOURCES
 from ev3lang.catalog.signature import Type
 from ev3lang.check import errors
 from ev3lang.diagnostics.diagnostic import Diagnostic
+from ev3lang.source import Span
 from ev3lang.syntax import tree
 
 Declared: TypeAlias = (
@@ -112,6 +113,51 @@ def resolve(syntax_tree: tree.SyntaxTree) -> tuple[ResolvedProgram, tuple[Diagno
         sweep=only(tree.Sweep),
     )
     return program, tuple(found)
+
+
+def definitions(names: ResolvedProgram, syntax_tree: tree.SyntaxTree) -> Mapping[Span, Span]:
+    """Where each name that the file uses is declared, by the place of its use.
+
+    A built-in is declared nowhere. A field that a source brings along is declared by its source.
+    """
+    found: dict[Span, Span] = {}
+    for declaration in syntax_tree.declarations:
+        own: dict[str, Span] = {}
+        if isinstance(declaration, tree.Loss):
+            own = {each.name.text: each.name.span for each in declaration.parameters}
+        for node in tree.walk(declaration):
+            if isinstance(node, tree.Call):
+                _arguments(names, node, found)
+            if isinstance(node, tree.Name) and node.span not in found:
+                place = own.get(node.text) or _definition(names, node)
+                if place is not None:
+                    found[node.span] = place
+    return found
+
+
+def _definition(names: ResolvedProgram, name: tree.Name) -> Span | None:
+    declared = names.declared.get(name.text)
+    if declared is not None:
+        return declared.name.span
+    symbols = names.fields.get(name.text, ())
+    if len(symbols) != 1:
+        return None
+    owner = names.declared[symbols[0].data]
+    assert isinstance(owner, tree.Data), "fields are of data blocks"
+    return owner.origin.span if symbols[0].item is None else symbols[0].item.name.span
+
+
+def _arguments(names: ResolvedProgram, call: tree.Call, found: dict[Span, Span]) -> None:
+    """`T` in `soft(T: 4)` is the parameter of `soft`, whatever else may be called T."""
+    loss = names.declared.get(call.function.text)
+    places = (
+        {each.name.text: each.name.span for each in loss.parameters}
+        if isinstance(loss, tree.Loss)
+        else {}
+    )
+    for argument in call.arguments:
+        if argument.name is not None:
+            found[argument.name.span] = places.get(argument.name.text, argument.name.span)
 
 
 def _is_known(origin: tree.Expression) -> bool:
