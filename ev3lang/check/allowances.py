@@ -50,5 +50,5 @@ def silenced(
         if code in stays:
             found.append(errors.cannot_allow(allowance.code))
         else:
-            found.append(errors.unused_allowance(allowance.code))
+            found.append(errors.unused_allowance(allowance))
     return (*kept, *found)

@@ -1086,14 +1086,16 @@ def no_reason(reason: tree.String) -> Diagnostic:
     )
 
 
-def unused_allowance(code: tree.String) -> Diagnostic:
-    """An allowance that silences nothing."""
+def unused_allowance(allowance: tree.Allow) -> Diagnostic:
+    """An allowance that silences nothing; without it the spec means the same."""
+    code = allowance.code
     return Diagnostic(
         code="unused-allowance",
         message=f"nothing gives the warning `{code.value}`",
         span=code.span,
         severity="warning",
         help="take out the line",
+        fixes=(Fix("take out the allowance", (Edit(allowance.span, ""),), "safe"),),
     )
 
 

@@ -134,3 +134,17 @@ def test_the_base_of_every_file_is_right(path: Path) -> None:
     base = BLOCK.search(path.read_text(encoding="utf-8"))
     assert base is not None
     assert analyze(Source("base.ev3", base[2])).diagnostics == ()
+
+
+def test_every_code_of_the_checker_has_a_case() -> None:
+    """A planted mistake of each code, found at its place with nothing beside it."""
+    source = (HERE.parents[1] / "ev3lang" / "check" / "errors.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'code="([a-z-]+)"', source))
+    shown = {
+        code
+        for case in CASES
+        for code in re.findall(r" (?:error|warning) ([\w-]+):", case.expected)
+    }
+    # Those that need another file or the command line are in test_use.py and test_laws.py.
+    elsewhere = {"use-circle", "use-not-found", "use-outside-project", "unknown-override"}
+    assert codes - shown == elsewhere
