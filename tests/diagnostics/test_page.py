@@ -12,8 +12,45 @@ from ev3lang.source import Source
 
 PACKAGE = Path(ev3lang.__file__).parent
 
-# What lies in the bytes, the size or the command, not in anything that a page could show.
-WITHOUT_A_BAD_SPEC = {"line-too-long", "unknown-override", "unreadable-text", "usage"}
+# What lies in the bytes, the size, the command or in other files, not in what a page could show.
+WITHOUT_A_BAD_SPEC = {
+    "line-too-long",
+    "unknown-override",
+    "unreadable-file",
+    "unreadable-text",
+    "usage",
+    "use-circle",
+    "use-not-found",
+    "use-outside-project",
+}
+
+# What is right here needs a part of the language that can be checked and not be run yet.
+RIGHT_IS_NOT_BUILT_YET = {
+    "archive-never-fills",  # an archive
+    "augments-images",  # augmented data
+    "average-too-long",  # an average of accepted models
+    "cap-below-start",  # what happens without progress
+    "empty-range",  # a sweep
+    "extern-target",  # a function from outside
+    "growth-changes-function",  # growth
+    "growth-unfit",  # growth
+    "growth-without-limit",  # growth
+    "guard-never-fails",  # a guard
+    "guard-never-proven",  # a guard
+    "known-too-many",  # a field known for some examples
+    "limit-below-start",  # growth
+    "limit-without-growth",  # growth
+    "missing-target",  # priorities
+    "mixed-directions",  # a ranking by several objectives
+    "repeat-without-growth",  # growth, in passes
+    "repeated-value",  # a sweep
+    "teacher-split-unknown",  # a teacher that is trained before the run
+    "too-many-points",  # a sweep
+    "trained-twice",  # a teacher that is trained before the run
+    "uneven-parts",  # a batch in parts
+    "untrained-model",  # a teacher that is trained before the run
+    "unused-axis",  # a sweep
+}
 
 
 def sections(code: str) -> dict[str, str]:
@@ -41,7 +78,8 @@ def test_a_page_says_what_it_means_why_it_matters_and_shows_wrong_and_right(code
 @pytest.mark.parametrize("code", codes())
 def test_the_right_spec_of_a_page_has_no_fault(code: str) -> None:
     (spec,) = specs(sections(code)["Right"])
-    assert analyze(Source(f"{code}.ev3", spec)).diagnostics == ()
+    found = {diagnostic.code for diagnostic in analyze(Source(f"{code}.ev3", spec)).diagnostics}
+    assert found <= ({"not-built-yet"} if code in RIGHT_IS_NOT_BUILT_YET else set())
 
 
 @pytest.mark.parametrize("code", sorted(set(codes()) - WITHOUT_A_BAD_SPEC))
