@@ -65,9 +65,11 @@ $(BIN)/pip:
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@echo "installing ev3lang into $(VENV) (once; a minute or two)"
 	@$(INSTALL) --editable .
+	@$(BIN)/python -m compileall -q ev3lang
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
 	@echo "installing ev3lang and what its tests need into $(VENV) (once; a minute or two)"
 	@$(INSTALL) --editable ".[dev]"
+	@$(BIN)/python -m compileall -q ev3lang
 	@touch $@ $(VENV)/.installed

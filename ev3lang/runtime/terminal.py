@@ -450,7 +450,7 @@ def _worth(report: Report, is_narrow: bool) -> Iterable[RenderableType]:
         yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
     for model, tables in report.tables.items():
         for name, rows in tables.items():
-            yield Text(f"\n{name} of {model} (rows: first argument, columns: second)", DIM)
+            yield Text(f"\n{name} of {model} (rows: true class, columns: predicted)", DIM)
             yield _matrix(rows)
 
 

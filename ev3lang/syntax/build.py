@@ -29,21 +29,21 @@ class _Missing:
 _MISSING = _Missing()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Several(Node):
     """Nodes in a row: a list with commas, or what a block holds."""
 
     nodes: tuple[Any, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Words(Node):
     """Words that choose between ways, such as `over the run`."""
 
     text: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Method(Node):
     """`stratified by label`."""
 
@@ -51,7 +51,7 @@ class _Method(Node):
     by: Name
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Keep(Node):
     """`keep best accuracy per blocks`."""
 

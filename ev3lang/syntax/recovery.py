@@ -65,7 +65,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r'#.*|"(?:[^"\\\r]|\\[^\r])*+(?:"|(?P<unclosed>))')
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Place:
     """Where reading may start over.
 
@@ -86,7 +86,7 @@ class _Place:
         return tuple(token for token in self.openers if token.type in BRACES)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Repair:
     """From `base`, first the tokens `put_in`, then the text from `offset` on."""
 

@@ -18,7 +18,7 @@ from ev3lang.syntax.words import Tree
 STARTS = ("file", "lone_expression")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Rule:
     """One way to write something.
 
@@ -57,7 +57,7 @@ class Rule:
         return children[0] if self.is_open and len(children) == 1 else Tree(self.name, children)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Tables:
     """What a parser of the grammar must know.
 
