@@ -20,7 +20,7 @@ import attrs
 import click
 
 from ev3lang import __version__
-from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors, summary
+from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Source, Span
 
@@ -31,7 +31,8 @@ STARTED_S = time.perf_counter()
 
 DONE, FINDINGS, USAGE, FAILURE, BUG, INTERRUPTED = 0, 1, 2, 6, 70, 130
 
-FORMATS = ("text", "concise", "json")
+# A document is whole even where all is well, and nothing else may stand beside it.
+DOCUMENTS = ("json", "gitlab", "junit", "sarif")
 DEVICES = ("auto", "cpu", "gpu", "tpu")
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -60,8 +61,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as left:
         return left.exit_code
     except click.UsageError as error:
-        if _wants_json(arguments):
-            _print_diagnostics([Diagnostic("usage", error.format_message(), None)], "json")
+        if document := _document_asked(arguments):
+            _print_diagnostics([Diagnostic("usage", error.format_message(), None)], document)
         else:
             click.echo(f"ev3lang: {error.format_message()}", err=True)
             if error.ctx is not None:
@@ -75,8 +76,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if _wants_json(arguments):
-            _print_diagnostics([Diagnostic("unreadable-file", _words(error), None)], "json")
+        if document := _document_asked(arguments):
+            _print_diagnostics([Diagnostic("unreadable-file", _words(error), None)], document)
         else:
             click.echo(f"ev3lang: {_words(error)}", err=True)
         return FAILURE
@@ -147,7 +148,7 @@ def run(
     plan = experiment(analysis).plan
     if seed is not None:
         plan = attrs.evolve(plan, seed=seed)
-    return _run(plan, source, overrides, device, out, is_quiet=quiet)
+    return _run(plan, analysis.whole, overrides, device, out, is_quiet=quiet)
 
 
 def _run(
@@ -215,23 +216,83 @@ def _run(
     show_default=True,
     help="For people, one line each for logs, or for machines.",
 )
-def check(specs: tuple[str, ...], settings: tuple[str, ...], output_format: str) -> int:
+@click.option(
+    "--output-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what is found into FILE, and only a summary to the terminal.",
+)
+@click.option("--fix", "is_fixing", is_flag=True, help="First apply the fixes that are safe.")
+def check(
+    specs: tuple[str, ...],
+    settings: tuple[str, ...],
+    output_format: str,
+    output_file: Path | None,
+    is_fixing: bool,
+) -> int:
     """Check SPECs, and every .ev3 file of a folder, without data and without running."""
     from ev3lang.analysis import analyze
 
     overrides = _overrides(settings)
     paths = tuple(_spec_files(specs))
+    if output_file is not None and (output_file in paths or output_file.suffix == ".ev3"):
+        raise click.UsageError(f"--output-file {output_file} would overwrite a spec")
+    # All of them before any is checked: one may use another.
+    fixed = [_fix(path, overrides) for path in paths] if is_fixing else []
     found: list[Diagnostic] = []
     for path in paths:
         source, unreadable = read_source(path)
         found += unreadable
         if source is not None:
             found += analyze(source, overrides).diagnostics
-    _print_diagnostics(found, output_format)
-    if output_format != "json":
-        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-        click.echo(f"{files} checked: {summary(tuple(found))}")
+    files = tuple(str(path) for path in paths)
+    if output_file is None:
+        _print_diagnostics(found, output_format, files=files)
+    else:
+        _write_diagnostics(found, output_format, files, output_file)
+    is_document = output_file is None and output_format in DOCUMENTS
+    if is_fixing:
+        click.echo(_fixed_words(fixed, found), err=is_document)
+    if not is_document:
+        click.echo(f"{_number(len(paths), 'file')} checked: {summary(found)}")
     return FINDINGS if has_errors(tuple(found)) else DONE
+
+
+# A fix may make room for another, but not for ever.
+FIX_PASSES = 10
+
+
+def _fix(path: Path, overrides: dict[str, str]) -> int:
+    """Applies the safe fixes of a spec, those too that only come up then, and counts them."""
+    from ev3lang.analysis import analyze
+    from ev3lang.diagnostics.fixes import apply_safe
+
+    data = path.read_bytes()
+    before, _ = _decoded(str(path), data)
+    if before is None:
+        return 0
+    source, total = before, 0
+    for _ in range(FIX_PASSES):
+        text, applied = apply_safe(source, analyze(source, overrides).diagnostics)
+        if not applied:
+            break
+        source, total = Source(source.name, text), total + applied
+    if source.text != before.text:
+        mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
+        _replace(path, mark + source.text)
+    return total
+
+
+def _fixed_words(fixed: Sequence[int], left: Iterable[Diagnostic]) -> str:
+    """What `--fix` did and what it left alone, as in `2 fixes applied in 1 file, 1 unsafe left`."""
+    unsafe = sum(any(fix.safety == "unsafe" for fix in each.fixes) for each in left)
+    where = f" in {_number(sum(map(bool, fixed)), 'file')}" if any(fixed) else ""
+    # Those are shown as possible fixes: a person has to choose.
+    return f"{_number(sum(fixed), 'fix', 'fixes')} applied{where}, {unsafe} unsafe left"
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
@@ -262,12 +323,14 @@ def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--check", "is_check", is_flag=True, help="Only list the files that would change.")
 @click.option("--diff", "is_diff", is_flag=True, help="Only show what would change, as a patch.")
-def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool) -> int:
+@click.option("--explicit", "is_explicit", is_flag=True, help="Write every default into the spec.")
+def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool) -> int:
     """Put specs into the one layout: PATHs, every .ev3 file of a folder, or - for a filter.
 
     Without PATH: the current folder. A file with mistakes of syntax is left alone, and they are
     shown. --check and --diff write no file, and fail if one would change.
     """
+    from ev3lang.explicit import explicit_source
     from ev3lang.syntax.format import format_source
     from ev3lang.syntax.parse import parse
 
@@ -281,9 +344,16 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool) -> int:
     for path in files:
         data = sys.stdin.buffer.read() if is_filter else path.read_bytes()
         source, unreadable = _decoded(str(path), data)
-        text = None if source is None else format_source(source)
-        if source is None or text is None:
-            found += unreadable if source is None else parse(source)[1]
+        if source is None:
+            found += unreadable
+            continue
+        if is_explicit:
+            text, faults = explicit_source(source)
+        else:
+            text = format_source(source)
+            faults = parse(source)[1] if text is None else ()
+        if text is None:
+            found += faults
             continue
         changed += text != source.text
         if is_filter and is_writing:
@@ -315,22 +385,26 @@ def _diff(source: Source, text: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes the whole file or leaves the old one as it is."""
+    """Writes the whole file or leaves the old one, or none, as it is."""
     import shutil
-    import tempfile
 
+    if path.exists() and not path.is_file():
+        # a pipe or a device is written to, never replaced; a folder refuses
+        path.write_bytes(text.encode())
+        return
     target = path.resolve()  # a link stays a link
-    if not os.access(target, os.W_OK):
+    if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with open(handle, "wb") as file:
-            file.write(text.encode())
-        shutil.copymode(target, partial)
+        partial.write_bytes(text.encode())
+        if target.exists():
+            shutil.copymode(target, partial)
         os.replace(partial, target)
-    except OSError:
-        os.unlink(partial)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 # ---------------------------------------------------------------- report, explain
@@ -359,17 +433,77 @@ def report(folder: Path) -> int:
 
 
 @commands.command()
-@click.argument("code", metavar="CODE")
-def explain(code: str) -> int:
-    """Show what a diagnostic's CODE means and how to mend it."""
-    from ev3lang.diagnostics.page import codes, page
+@click.argument("subject", metavar="SPEC|NAME|CODE")
+def explain(subject: str) -> int:
+    """Explain a spec in plain English, a built-in by its name, or a diagnostic's code.
 
-    text = page(code)
+    Of a SPEC: what would run, with every default that is in force and where it came from. Of a
+    NAME such as adamw: what it takes and gives, with an example.
+    """
+    if subject.endswith(".ev3") or Path(subject).is_file():
+        return _explain_spec(Path(subject))
+    from ev3lang.diagnostics.page import codes, page
+    from ev3lang.explain.builtin import explain_builtin, names
+
+    text = page(subject) or explain_builtin(subject)
     if text is None:
-        near = nearest(code, codes())
+        near = nearest(subject, (*codes(), *names()))
         hint = f"; did you mean {near}?" if near else ""
-        raise click.UsageError(f"no diagnostic has the code {code!r}{hint}")
+        raise click.UsageError(f"{subject!r} is no spec, no built-in and no code{hint}")
     click.echo(text.rstrip("\n"))
+    return DONE
+
+
+def _explain_spec(path: Path) -> int:
+    from ev3lang.analysis import analyze
+    from ev3lang.explain.spec import explain_spec
+
+    _require_file(path)
+    source, found = read_source(path)
+    if source is not None:
+        analysis = analyze(source)
+        if not has_errors(analysis.diagnostics):
+            click.echo(explain_spec(analysis))
+            return DONE
+        found = analysis.diagnostics
+    _print_diagnostics(found, "text", is_error=True)
+    return FINDINGS
+
+
+# ---------------------------------------------------------------- new
+
+
+@commands.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="A .csv, .npz or .parquet file, or a source such as sklearn.digits.",
+)
+@click.option("--target", metavar="FIELD", help="What to predict; without it label, target, …")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write it to FILE, which must be new; without it, the spec is shown.",
+)
+def new(name: str | None, data: str, target: str | None, out: Path | None) -> int:
+    """Write a first spec for DATA: an experiment NAME with its schema filled in."""
+    from ev3lang.new import NewSpecError, new_spec
+
+    stem = data.rpartition(".")[2] if not Path(data).is_file() else Path(data).stem
+    try:
+        text = new_spec(name or f"{stem}_first", data, target)
+    except NewSpecError as error:
+        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        return FINDINGS
+    if out is None:
+        click.echo(text, nl=False)
+        return DONE
+    with out.open("x", encoding="utf-8") as file:
+        file.write(text)
+    click.echo(f"wrote {out}")
     return DONE
 
 
@@ -435,10 +569,14 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _print_diagnostics(
-    diagnostics: Iterable[Diagnostic], output_format: str, *, is_error: bool = False
+    diagnostics: Iterable[Diagnostic],
+    output_format: str,
+    *,
+    is_error: bool = False,
+    files: Sequence[str] = (),
 ) -> None:
     diagnostics = tuple(diagnostics)
-    if not diagnostics and output_format != "json":
+    if not diagnostics and output_format not in DOCUMENTS:
         return
     import shutil
 
@@ -447,10 +585,19 @@ def _print_diagnostics(
     stream = sys.stderr if is_error else sys.stdout
     width = shutil.get_terminal_size((100, 24)).columns
     color = _has_color(stream.isatty())
-    text = render(diagnostics, output_format, color=color, width=width)
+    text = render(diagnostics, output_format, color=color, width=width, files=files)
     click.echo(text, file=stream, nl=False, color=color)
     if text and output_format == "text":
         click.echo(file=stream)
+
+
+def _write_diagnostics(
+    diagnostics: Iterable[Diagnostic], output_format: str, files: Sequence[str], path: Path
+) -> None:
+    from ev3lang.diagnostics.render import render
+
+    text = render(tuple(diagnostics), output_format, color=False, width=100, files=files)
+    _replace(path, text)
 
 
 def _has_color(is_terminal: bool) -> bool:
@@ -458,13 +605,22 @@ def _has_color(is_terminal: bool) -> bool:
     return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether unreadable arguments asked for JSON, so that the complaint is JSON as well."""
+def _asked(arguments: Sequence[str], option: str) -> str | None:
+    """What unreadable arguments give for an option, the last time they name it."""
     pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(
-        argument == "--output-format=json" or (argument == "--output-format" and value == "json")
+    values = [
+        value if argument == option else argument.removeprefix(f"{option}=")
         for argument, value in pairs
-    )
+        if argument == option or argument.startswith(f"{option}=")
+    ]
+    return values[-1] if values else None
+
+
+def _document_asked(arguments: Sequence[str]) -> str | None:
+    """The document that is expected on standard output, so that a complaint is one as well."""
+    asked = _asked(arguments, "--output-format")
+    is_elsewhere = _asked(arguments, "--output-file") is not None
+    return asked if asked in DOCUMENTS and not is_elsewhere else None
 
 
 def _words(error: OSError) -> str:

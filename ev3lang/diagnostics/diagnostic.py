@@ -12,6 +12,9 @@ from ev3lang.source import Span
 Severity = Literal["error", "warning"]
 Safety = Literal["safe", "unsafe"]
 
+# How diagnostics can be written: for people, for logs, and for the machines of others.
+FORMATS = ("text", "concise", "json", "github", "gitlab", "junit", "sarif")
+
 
 @attrs.frozen
 class Label:

@@ -17,3 +17,12 @@ def page(code: str) -> str | None:
     if code not in codes():
         return None
     return resources.files(__package__).joinpath("pages", f"{code}.md").read_text("utf-8")
+
+
+def meaning(code: str) -> str | None:
+    """The first paragraph of the code's page as one line, or None where there is no such code."""
+    text = page(code)
+    if text is None:
+        return None
+    _, paragraph, *_ = text.split("\n\n")
+    return " ".join(paragraph.split())

@@ -1,18 +1,16 @@
-"""Diagnostics as text for people, one line each for logs, or JSON for machines."""
+"""Diagnostics as text: for people, for logs, or in a format that a machine asked for."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import attrs
 
-from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, count
+from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, Edit, Fix
 from ev3lang.source import Position, Source, Span
 
 # A line of output as (text, style) pieces, so that colour never changes what is laid out where.
@@ -41,27 +39,33 @@ UNSHOWABLE = re.compile(
 
 
 def render(
-    diagnostics: tuple[Diagnostic, ...], output_format: str, *, color: bool, width: int
+    diagnostics: tuple[Diagnostic, ...],
+    output_format: str,
+    *,
+    color: bool,
+    width: int,
+    files: Sequence[str] = (),
 ) -> str:
-    """All of them, by file and position, each line ended; empty text where there are none.
+    """All of them, by file and position, each line ended.
 
-    output_format  one of `FORMATS`; JSON is a whole document even without diagnostics
+    output_format  one of `FORMATS`; those for people and logs are empty where all is well, a
+                   document for machines is whole even then
     color          whether `text` and `concise` carry ANSI colours
     width          cells a line of `text` may take; a longer line of code is cut around its span
+    files          all that were checked: some documents name those without a fault too
     Raises ValueError for an unknown format.
     """
-    if output_format not in _RENDERERS:
+    in_order = sorted(diagnostics, key=_place)
+    if output_format == "text":
+        return _text(in_order, color, width)
+    if output_format == "concise":
+        return _concise(in_order, color)
+    if output_format not in FORMATS:
         raise ValueError(f"output format {output_format!r}, expected one of {', '.join(FORMATS)}")
-    return _RENDERERS[output_format](sorted(diagnostics, key=_place), color, width)
+    # Only here: a check at a terminal doesn't wait for what machines read.
+    from ev3lang.diagnostics.reports import REPORTS
 
-
-def fingerprint(diagnostic: Diagnostic) -> str:
-    """64 hexadecimal digits that stay the same while the fault only moves to other lines."""
-    span = diagnostic.span
-    file = span.source.name if span else ""
-    line = span.source.line(span.first.line).strip() if span else ""
-    content = "\0".join((diagnostic.code, file, line, diagnostic.message))
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    return REPORTS[output_format](in_order, files)
 
 
 def _place(diagnostic: Diagnostic) -> tuple[str, int, int, str, str]:
@@ -71,54 +75,10 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int, int, str, str]:
     return (span.source.name, span.start, span.end, diagnostic.code, diagnostic.message)
 
 
-# ---------------------------------------------------------------- machines
-
-
-def _json(diagnostics: Sequence[Diagnostic], color: bool, width: int) -> str:
-    del color, width
-    document = {
-        "format_version": "1.0",
-        "errors": count(diagnostics, "error"),
-        "warnings": count(diagnostics, "warning"),
-        "diagnostics": [_diagnostic_json(diagnostic) for diagnostic in diagnostics],
-    }
-    # ASCII alone: the document is valid under any encoding of the standard output.
-    return json.dumps(document, indent=2) + "\n"
-
-
-def _diagnostic_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    span = diagnostic.span
-    return {
-        "code": diagnostic.code,
-        "severity": diagnostic.severity,
-        "message": diagnostic.message,
-        "file": span.source.name if span else None,
-        "span": _span_json(span) if span else None,
-        "labels": [
-            {"span": _span_json(label.span), "text": label.text} for label in diagnostic.labels
-        ],
-        "help": diagnostic.help,
-        "fixes": [
-            {
-                "title": fix.title,
-                "safety": fix.safety,
-                "edits": [{"span": _span_json(edit.span), "text": edit.text} for edit in fix.edits],
-            }
-            for fix in diagnostic.fixes
-        ],
-        "fingerprint": fingerprint(diagnostic),
-    }
-
-
-def _span_json(span: Span) -> dict[str, dict[str, int]]:
-    return {"start": attrs.asdict(span.first), "end": attrs.asdict(span.last)}
-
-
 # ---------------------------------------------------------------- logs
 
 
-def _concise(diagnostics: Sequence[Diagnostic], color: bool, width: int) -> str:
-    del width
+def _concise(diagnostics: Sequence[Diagnostic], color: bool) -> str:
     lines: list[Pieces] = []
     for diagnostic in diagnostics:
         place = f"{_address(diagnostic.span)}: " if diagnostic.span else ""
@@ -513,11 +473,3 @@ def _joined(lines: Iterable[Pieces], color: bool) -> str:
         + "\n"
         for line in lines
     )
-
-
-_RENDERERS: dict[str, Callable[[Sequence[Diagnostic], bool, int], str]] = {
-    "text": _text,
-    "concise": _concise,
-    "json": _json,
-}
-FORMATS = tuple(_RENDERERS)

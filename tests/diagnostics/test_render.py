@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 
@@ -9,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, Label, summary
-from ev3lang.diagnostics.render import FORMATS, fingerprint, render
+from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, Edit, Fix, Label, summary
+from ev3lang.diagnostics.render import render
 from ev3lang.source import Source, Span
 
 SPEC = """\
@@ -442,87 +441,3 @@ def test_an_unknown_format_is_the_callers_fault() -> None:
         ValueError, match="output format 'xml', expected one of text, concise, json"
     ):
         render((), "xml", color=False, width=80)
-
-
-# ---------------------------------------------------------------- json
-
-
-def test_json_is_the_documented_document() -> None:
-    source = Source("a.ev3", SPEC)
-    span = place(source, "acuracy")
-    diagnostics = (
-        Diagnostic(
-            "unknown-name",
-            "no name `acuracy` …",
-            span,
-            labels=(Label(place(source, "net"), "a model"),),
-            help="look again",
-            fixes=(Fix("write `accuracy`", (Edit(span, "accuracy"),), "safe"),),
-        ),
-    )
-    where = {"start": {"line": 12, "column": 22}, "end": {"line": 12, "column": 29}}
-    assert json.loads(render(diagnostics, "json", color=True, width=10)) == {
-        "format_version": "1.0",
-        "errors": 1,
-        "warnings": 0,
-        "diagnostics": [
-            {
-                "code": "unknown-name",
-                "severity": "error",
-                "message": "no name `acuracy` …",
-                "file": "a.ev3",
-                "span": where,
-                "labels": [
-                    {
-                        "span": {
-                            "start": {"line": 5, "column": 7},
-                            "end": {"line": 5, "column": 10},
-                        },
-                        "text": "a model",
-                    }
-                ],
-                "help": "look again",
-                "fixes": [
-                    {
-                        "title": "write `accuracy`",
-                        "safety": "safe",
-                        "edits": [{"span": where, "text": "accuracy"}],
-                    }
-                ],
-                "fingerprint": fingerprint(diagnostics[0]),
-            }
-        ],
-    }
-
-
-def test_json_without_diagnostics_and_without_a_place_is_valid() -> None:
-    assert json.loads(render((), "json", color=False, width=80)) == {
-        "format_version": "1.0",
-        "errors": 0,
-        "warnings": 0,
-        "diagnostics": [],
-    }
-    (entry,) = json.loads(render((fault(None),), "json", color=False, width=80))["diagnostics"]
-    assert (entry["file"], entry["span"]) == (None, None)
-
-
-def test_json_counts_characters_not_bytes_or_cells() -> None:
-    source = Source("a.ev3", "\t漢e\u0301😀bad\ud800")
-    document = render((fault(place(source, "bad")),), "json", color=False, width=80)
-    (entry,) = json.loads(document)["diagnostics"]
-    assert entry["span"] == {"start": {"line": 1, "column": 6}, "end": {"line": 1, "column": 9}}
-    assert document.isascii()
-
-
-def test_a_fingerprint_follows_its_line_and_tells_faults_apart() -> None:
-    source, moved = Source("a.ev3", SPEC), Source("a.ev3", "# a comment\n\n" + SPEC)
-    diagnostic = fault(place(source, "acuracy"))
-    assert fingerprint(diagnostic) == fingerprint(fault(place(moved, "acuracy")))
-    others = [
-        fault(place(source, "entropy")),
-        fault(place(Source("b.ev3", SPEC), "acuracy")),
-        Diagnostic("other-fault", "something is wrong", place(source, "acuracy")),
-        Diagnostic("some-fault", "something else is wrong", place(source, "acuracy")),
-        fault(None),
-    ]
-    assert len({fingerprint(other) for other in [diagnostic, *others]}) == 6
