@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ev3lang.backend import expressions
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.keys import named
-from ev3lang.backend.layout import held
+from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import Rolled, part, stack
 from ev3lang.backend.state import Params, PyTree, Values, is_finite
@@ -97,7 +97,7 @@ def rank(
     """
     plan = fused.plan
     objective = plan.objective(plan.rank_by)
-    _, restore = held(current)
+    _, restore = held(current, explored_chains(plan))
 
     def of_one(weights: PyTree) -> tuple[Values, Array]:
         values, is_measured = measure_finite(

@@ -154,7 +154,9 @@ def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
         current=current,
         accepted=current,
         frozen=frozen,
-        opt_states=tuple(start_optimizer(each.optimizer, current) for each in plan.candidates),
+        opt_states=tuple(
+            start_optimizer(plan, each.optimizer, current) for each in plan.candidates
+        ),
         streams=start_streams(plan, key, count),
         key=key,
         log_budget=jnp.log(jnp.float32(plan.rule.delta)),
@@ -282,7 +284,7 @@ def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
         current_values=pick(ranking.leads, ranking.values, state.current_values),
         current_steps=state.current_steps + jnp.where(ranking.leads, steps[ranking.best], 0),
         opt_states=tuple(
-            pick(is_finite, opt_state, start_optimizer(candidate.optimizer, state.current))
+            pick(is_finite, opt_state, start_optimizer(plan, candidate.optimizer, state.current))
             for candidate, opt_state, is_finite in zip(
                 plan.candidates, rolled.opt_states, ranking.is_finite, strict=True
             )
@@ -375,7 +377,7 @@ def train_baseline(
         )
         return stream, weights, opt_state
 
-    weights, restore = held(trained)
+    weights, restore = held(trained, [baseline.optimizer])
     carry = (stream, weights, chain.init(weights))
     _, weights, _ = jax.lax.fori_loop(0, steps, one_step, carry)
     return restore(weights)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ev3lang.backend import optimizers, streams
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
-from ev3lang.backend.layout import held
+from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import Batches, Rolled, Task, joined, roll_out
 from ev3lang.backend.state import Params, PyTree, RunState
 from ev3lang.backend.streams import Fields, Stream
@@ -35,7 +35,7 @@ def explore(fused: FusedPlan, state: RunState, split: Fields) -> tuple[dict[str,
     returns  roll-outs in the order of the plan
     """
     plan = fused.plan
-    start, restore = held(state.current)
+    start, restore = held(state.current, explored_chains(plan))
     moved_streams, batches = _draw(plan, state)
     groups = []
     for group in fused.rollouts:
@@ -62,7 +62,7 @@ def _opt_state(plan: Plan, state: RunState, k: int) -> PyTree:
     candidate = plan.candidates[k]
     if candidate.keeps_state:
         return state.opt_states[k]
-    return start_optimizer(candidate.optimizer, state.current)
+    return start_optimizer(plan, candidate.optimizer, state.current)
 
 
 def networks(plan: Plan, params: Params) -> Networks:
@@ -75,9 +75,9 @@ def explored_models(plan: Plan) -> frozenset[str]:
     return frozenset(model.name for model in plan.models if model.is_explored)
 
 
-def start_optimizer(optimizer: OptimizerPlan, params: Params) -> PyTree:
-    """An optimizer's state before its first step, for weights as a roll-out holds them."""
-    return optimizers.build(optimizer).init(held(params)[0])
+def start_optimizer(plan: Plan, optimizer: OptimizerPlan, params: Params) -> PyTree:
+    """An optimizer's state before its first step, for weights as the roll-outs hold them."""
+    return optimizers.build(optimizer).init(held(params, explored_chains(plan))[0])
 
 
 # ---------------------------------------------------------------- batches

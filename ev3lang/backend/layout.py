@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 from jax.flatten_util import ravel_pytree
 
 from ev3lang.backend.state import Params, PyTree
+from ev3lang.catalog.index import OPTIMIZERS
+from ev3lang.plan.plan import OptimizerPlan, Plan
 
 FLAT_BELOW = 10_000
 """Weights below which one vector pays.
@@ -18,8 +20,23 @@ only be copied once more a step.
 """
 
 
-def held(params: Params) -> tuple[PyTree, Callable[[PyTree], Params]]:
-    """The weights as a roll-out holds them, and the way back."""
-    if sum(leaf.size for leaf in jax.tree.leaves(params)) < FLAT_BELOW:
+def held(
+    params: Params, chains: Iterable[OptimizerPlan]
+) -> tuple[PyTree, Callable[[PyTree], Params]]:
+    """The weights as a roll-out with these optimizers holds them, and the way back.
+
+    Where one of them works on each array apart, such as lamb, all stay as they are.
+    """
+    is_small = sum(leaf.size for leaf in jax.tree.leaves(params)) < FLAT_BELOW
+    if is_small and not any(works_per_array(chain) for chain in chains):
         return ravel_pytree(params)
     return params, lambda same: same
+
+
+def works_per_array(chain: OptimizerPlan) -> bool:
+    return any(OPTIMIZERS[link.name].per_array for link in chain.links)
+
+
+def explored_chains(plan: Plan) -> list[OptimizerPlan]:
+    """The optimizers whose roll-outs start from the same weights, held in the same way."""
+    return [candidate.optimizer for candidate in plan.candidates]

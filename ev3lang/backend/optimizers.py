@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optax
+import optax.contrib
 from jax.typing import ArrayLike
 
 from ev3lang.plan.plan import Link, OptimizerPlan
@@ -23,7 +24,18 @@ def _build_link(link: Link) -> Any:
         name: _build_link(value) if isinstance(value, Link) else value
         for name, value in link.options
     }
-    return TABLE[link.name](**options)
+    return twin(link.name)(**options)
+
+
+def twin(name: str) -> Callable[..., Any]:
+    """What makes a link: ours, or the function of that name in optax or `optax.contrib`.
+
+    Raises ValueError where the installed optax is of another release and has none.
+    """
+    found = TABLE.get(name) or getattr(optax, name, None) or getattr(optax.contrib, name, None)
+    if found is None:
+        raise ValueError(f"optax {optax.__version__} has no {name}; another release has it")
+    return found
 
 
 def cosine(
@@ -53,25 +65,17 @@ def warmup_cosine(
     )
 
 
+def scale_by_schedule(*, step_size_fn: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
+    """`optax.scale_by_schedule`, for a number too, as every schedule of a spec may be one."""
+    if callable(step_size_fn):
+        return optax.scale_by_schedule(step_size_fn)
+    return optax.scale_by_schedule(optax.constant_schedule(step_size_fn))
+
+
 TABLE: Mapping[str, Callable[..., Any]] = {
-    "sgd": optax.sgd,
-    "adam": optax.adam,
-    "adamw": optax.adamw,
-    "lion": optax.lion,
-    "rmsprop": optax.rmsprop,
-    "sign_sgd": optax.sign_sgd,
-    "clip_by_global_norm": optax.clip_by_global_norm,
-    "clip": optax.clip,
-    "add_decayed_weights": optax.add_decayed_weights,
-    "scale": optax.scale,
-    "constant_schedule": optax.constant_schedule,
-    "linear_schedule": optax.linear_schedule,
-    "polynomial_schedule": optax.polynomial_schedule,
-    "exponential_decay": optax.exponential_decay,
-    "cosine_decay_schedule": optax.cosine_decay_schedule,
-    "warmup_constant_schedule": optax.warmup_constant_schedule,
-    "warmup_cosine_decay_schedule": optax.warmup_cosine_decay_schedule,
     "cosine": cosine,
     "warmup": warmup,
     "warmup_cosine": warmup_cosine,
+    "scale_by_schedule": scale_by_schedule,
 }
+"""Links that are not called as they stand in optax."""

@@ -13,6 +13,7 @@ from ev3lang.catalog import (
     losses,
     metrics,
     networks,
+    optax_table,
     optimizers,
     scores,
     search,
@@ -49,7 +50,9 @@ FUNCTIONS: Mapping[str, Function] = _by_name(
 )
 OPERATORS: Mapping[str, Operator] = _by_name(arithmetic.OPERATORS)
 LAYERS: Mapping[str, Layer] = _by_name((*layers.LAYERS, *networks.NETWORKS))
-OPTIMIZERS: Mapping[str, Optimizer] = _by_name((*optimizers.OPTIMIZERS, *optimizers.SCHEDULES))
+OPTIMIZERS: Mapping[str, Optimizer] = _by_name(
+    (*optimizers.OPTIMIZERS, *optimizers.SCHEDULES, *optax_table.ENTRIES)
+)
 SOURCES: Mapping[str, DataSource] = _by_name((*sources.SOURCES, *files.FILES))
 
 STRATEGIES: Mapping[str, Operation] = _by_name(search.STRATEGIES)

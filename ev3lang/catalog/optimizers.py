@@ -1,6 +1,11 @@
-"""Links of optimizer chains and schedules, under their optax names and with optax's defaults."""
+"""Links of optimizer chains and schedules, under their optax names and with optax's defaults.
+
+These have their words by hand; the rest of optax stands in `optax_table.py`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from ev3lang.catalog.signature import Optimizer, Option
 
@@ -334,3 +339,108 @@ SCHEDULES = (
         source=_COSINE,
     ),
 )
+
+BY_HAND = frozenset(entry.name for entry in (*OPTIMIZERS, *SCHEDULES))
+"""The names that are not read off optax."""
+
+
+def _for_one_reason(reason: str, *names: str) -> dict[str, str]:
+    return dict.fromkeys(names, reason)
+
+
+LEFT_OUT: Mapping[str, str] = {
+    **_for_one_reason(
+        "wraps another optimizer, and the options of a link are numbers",
+        "MultiSteps",
+        "apply_if_finite",
+        "flatten",
+        "lookahead",
+        "mechanize",
+        "sam",
+        "schedule_free",
+        "split_real_and_imaginary",
+        "with_extra_args_support",
+    ),
+    **_for_one_reason("a chain is written with `|`", "chain", "named_chain"),
+    **_for_one_reason(
+        "asks for a choice among a model's weights",
+        "freeze",
+        "masked",
+        "multi_transform",
+        "partition",
+        "selective_transform",
+    ),
+    **_for_one_reason(
+        "asks for a function in Python",
+        "conditionally_mask",
+        "conditionally_transform",
+        "inject_hyperparams",
+        "inject_stateful_hyperparams",
+        "measure_with_ema",
+        "microbatch",
+        "monitor",
+        "snapshot",
+        "stateless",
+        "stateless_with_tree_map",
+        "value_and_grad_from_state",
+    ),
+    **_for_one_reason(
+        "needs the loss again at other weights than a step has computed it at",
+        "lbfgs",
+        "scale_by_backtracking_linesearch",
+        "scale_by_zoom_linesearch",
+    ),
+    **_for_one_reason(
+        "needs the loss's value beside its gradient",
+        "momo",
+        "momo_adam",
+        "polyak_sgd",
+        "reduce_on_plateau",
+        "scale_by_polyak",
+    ),
+    **_for_one_reason(
+        "needs second derivatives of the loss", "hutchinson_estimator_diag_hessian", "sophia"
+    ),
+    **_for_one_reason(
+        "needs the gradient of each example on its own",
+        "differentially_private_aggregate",
+        "dpsgd",
+        "per_example_global_norm_clip",
+        "per_example_layer_norm_clip",
+    ),
+    **_for_one_reason(
+        "its weights are measured at another place than they are trained at",
+        "schedule_free_adamw",
+        "schedule_free_eval_params",
+        "schedule_free_sgd",
+    ),
+    **_for_one_reason(
+        "takes lists of values; a schedule's options are single numbers",
+        "join_schedules",
+        "piecewise_constant_schedule",
+        "piecewise_interpolate_schedule",
+        "sgdr_schedule",
+    ),
+    **_for_one_reason("deprecated; `optimistic_adam_v2` stands for it", "optimistic_adam"),
+    **_for_one_reason("takes matrices alone; `muon` has adam for the rest", "scale_by_muon"),
+    **_for_one_reason(
+        "no link of a chain: a tool for programs in Python",
+        "apply_updates",
+        "global_norm",
+        "incremental_update",
+        "init_empty_state",
+        "matrix_inverse_pth_root",
+        "multi_normal",
+        "nnls",
+        "periodic_update",
+        "power_iteration",
+        "safe_increment",
+        "safe_int32_increment",
+        "safe_norm",
+        "safe_root_mean_squares",
+        "scale_gradient",
+        "skip_large_updates",
+        "skip_not_finite",
+    ),
+}
+"""What optax has and the language does not offer as a link or schedule, and why."""

@@ -198,6 +198,8 @@ class Optimizer:
     role      `optimizer` (scales by a learning rate), `transform` (any other link),
               `schedule` (a value over steps)
     alias_of  the longer optax name of the same, for short names of ours
+    per_array whether it does something else to a model's arrays than to one vector of all of
+              their numbers, such as to scale by each one's norm
     """
 
     name: str
@@ -206,6 +208,7 @@ class Optimizer:
     options: tuple[Option, ...] = ()
     alias_of: str | None = None
     source: str = ""
+    per_array: bool = False
 
 
 @attrs.frozen(eq=False)

@@ -25,7 +25,7 @@ import optax
 import scipy.stats
 
 from ev3lang.backend import models, sources
-from ev3lang.backend.layout import held
+from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.state import RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
@@ -154,7 +154,7 @@ def close(plan: Plan, tables: dict[str, Fields], state: RunState) -> tuple[int, 
 def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) -> tuple[Any, float]:
     """A candidate's weights and mean loss after its steps, one after the other."""
     candidate = plan.candidates[k]
-    weights, restore = held(state.current)
+    weights, restore = held(state.current, explored_chains(plan))
     (link,) = candidate.optimizer.links
     chain = getattr(optax, link.name)(**dict(link.options))
     opt_state = state.opt_states[k] if candidate.keeps_state else chain.init(weights)
@@ -162,7 +162,7 @@ def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) ->
     losses = []
     for fields in _batches(plan, tables, state, candidate):
         value, grads = gradient(restore(weights), state.frozen, fields)
-        updates, opt_state = chain.update(held(grads)[0], opt_state, weights)
+        updates, opt_state = chain.update(held(grads, explored_chains(plan))[0], opt_state, weights)
         weights = jax.tree.map(lambda w, u: w + u, weights, updates)
         losses.append(float(value))
     return restore(weights), float(np.mean(losses))
