@@ -330,10 +330,6 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool
     Without PATH: the current folder. A file with mistakes of syntax is left alone, and they are
     shown. --check and --diff write no file, and fail if one would change.
     """
-    from ev3lang.explicit import explicit_source
-    from ev3lang.syntax.format import format_source
-    from ev3lang.syntax.parse import parse
-
     if "-" in paths and len(paths) > 1:
         raise click.UsageError("- reads one spec from standard input: it stands without PATHs")
     is_filter = paths == ("-",)
@@ -347,11 +343,7 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool
         if source is None:
             found += unreadable
             continue
-        if is_explicit:
-            text, faults = explicit_source(source)
-        else:
-            text = format_source(source)
-            faults = parse(source)[1] if text is None else ()
+        text, faults = _formatted(source, is_explicit=is_explicit)
         if text is None:
             found += faults
             continue
@@ -371,6 +363,19 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         click.echo(f"{count}, {changed} {'changed' if is_writing else 'to change'}")
     return FINDINGS if has_errors(tuple(found)) or (changed and not is_writing) else DONE
+
+
+def _formatted(source: Source, *, is_explicit: bool) -> tuple[str | None, tuple[Diagnostic, ...]]:
+    """The text in the one layout, or None and why there is none."""
+    if is_explicit:
+        from ev3lang.explicit import explicit_source
+
+        return explicit_source(source)
+    from ev3lang.syntax.format import format_source
+    from ev3lang.syntax.parse import parse
+
+    text = format_source(source)
+    return text, parse(source)[1] if text is None else ()
 
 
 def _diff(source: Source, text: str) -> str:

@@ -124,7 +124,7 @@ def test_standard_input_can_be_checked_and_compared(tmp_path: Path) -> None:
     [
         (["gone.ev3"], "no such file: gone.ev3"),
         (["-", "tidy.ev3"], "stands without PATHs"),
-        (["--explicit"], "No such option"),
+        (["--widen"], "No such option"),
     ],
 )
 def test_wrong_use(arguments: list[str], words: str, folder: Path) -> None:

@@ -1,0 +1,680 @@
+"""A checked spec in plain English: what would run, each setting with where it came from."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from types import MappingProxyType
+from typing import TypeVar
+
+import attrs
+
+from ev3lang.analysis import Analysis, default_name
+from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES
+from ev3lang.catalog.signature import Option
+from ev3lang.check import data, declarations, models, sweeps, typed
+from ev3lang.check.checking import Checking
+from ev3lang.check.phases import DEFAULT_CONFIDENCE, DEFAULT_EVALUATION
+from ev3lang.check.resolve import resolve
+from ev3lang.explain.values import counted, grouped, listed, percent, written
+from ev3lang.source import Span
+from ev3lang.syntax import tree
+from ev3lang.syntax.write import write_expression, write_number, write_type
+
+WIDTH = 96
+NOT_BUILT = "not-built-yet"
+
+USES = {
+    "explore": "gradients",
+    "assess": "ranking candidates",
+    "adapt": "deciding on acceptance",
+    "report": "the final report alone",
+}
+
+Declared = TypeVar("Declared", bound=tree.Declaration)
+Item = TypeVar("Item", bound=tree.Node)
+
+
+def explain_spec(analysis: Analysis) -> str:
+    """The experiment of a spec without errors, as text.
+
+    Parts that can't be run yet are told like all others, and listed once more at the end.
+    """
+    names, _ = resolve(attrs.evolve(analysis.tree, declarations=analysis.declarations))
+    checking = Checking(names, MappingProxyType({}))
+    axes = () if names.sweep is None else sweeps.axes(checking, names.sweep)
+    # A sweep is told at its first point, as it is checked there first.
+    checking.overrides = next(sweeps.checked_points(axes))
+    spec = _Spec(analysis, checking, axes)
+    sections = (
+        spec.experiment(),
+        *(spec.data(each) for each in spec.all_of(tree.Data)),
+        *(spec.model(each) for each in spec.all_of(tree.Model)),
+        spec.losses(),
+        spec.measures(),
+        spec.explore(),
+        spec.assess(),
+        spec.adapt(),
+        spec.report(),
+        spec.not_built(),
+    )
+    return "\n\n".join(section for section in sections if section)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    """A heading and what stands under it; a line keeps its indent, its rest hangs by two."""
+    found = [title]
+    for line in lines:
+        inside = line.lstrip(" ")
+        indent = " " * (2 + len(line) - len(inside))
+        found.append(
+            textwrap.fill(
+                inside,
+                WIDTH,
+                initial_indent=indent,
+                subsequent_indent=indent + "  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(found)
+
+
+@attrs.frozen(eq=False)
+class _Spec:
+    """A spec with its names; each public method tells one part of it."""
+
+    analysis: Analysis
+    checking: Checking
+    axes: tuple[sweeps.Axis, ...]
+
+    # ------------------------------------------------------------ places
+
+    def all_of(self, kind: type[Declared]) -> list[Declared]:
+        """The declarations of a kind, in the order of the text."""
+        return [each for each in self.checking.names.declared.values() if isinstance(each, kind)]
+
+    def at(self, node: tree.Node) -> str:
+        """`(line 11)`, with the file where it is another than the spec's own."""
+        return f"({self.line(node.span)})"
+
+    def line(self, span: Span) -> str:
+        line = f"line {span.first.line}"
+        return line if span.source is self.analysis.source else f"{span.source.name}, {line}"
+
+    def setting(self, name: str, item: tree.Node | None, value: str, otherwise: str) -> str:
+        """A setting with its place, or its default with that word."""
+        if item is None:
+            return f"{name} {otherwise} (default)"
+        return f"{name} {value} {self.at(item)}"
+
+    def arguments(
+        self, written_as: tree.Expression, options: Sequence[Option], inputs: int = 0
+    ) -> list[str]:
+        """`name value (where from)` of each option of a call.
+
+        inputs  how many arguments come before the options
+        """
+        given: dict[str, tree.Expression] = {}
+        if isinstance(written_as, tree.Call):
+            by_place = [each.value for each in written_as.arguments if each.name is None]
+            names = [each.name for each in options]
+            given.update(zip(names, by_place[inputs:], strict=False))
+            given.update(
+                (each.name.text, each.value)
+                for each in written_as.arguments
+                if each.name is not None
+            )
+        lines = []
+        for option in options:
+            if option.name in given:
+                value = given[option.name]
+                lines.append(f"{option.name} {self.value(value)} {self.at(value)}")
+            elif not option.is_required:
+                lines.append(f"{option.name} {written(option.default, option.kind)} (default)")
+        return lines
+
+    def value(self, expression: tree.Expression) -> str:
+        """An expression as written; what params in it stand for follows."""
+        text = write_expression(expression)
+        known = [
+            f"{each.text} is {self.param(each.text)}"
+            for each in dict.fromkeys(
+                node for node in tree.walk(expression) if isinstance(node, tree.Name)
+            )
+            if isinstance(self.checking.names.declared.get(each.text), tree.Param)
+        ]
+        return f"{text}, where {listed(known)}" if known else text
+
+    def param(self, name: str) -> str:
+        declaration = self.checking.names.declared[name]
+        assert isinstance(declaration, tree.Param)
+        given = self.checking.overrides.get(name, declaration.default)
+        return "unset" if given is None else write_expression(given)
+
+    def calls(self, expression: tree.Expression) -> Iterator[str]:
+        """Each built-in function in an expression that has options, with these."""
+        seen: set[str] = set()
+        for node in tree.walk(expression):
+            if not isinstance(node, tree.Call):
+                continue
+            entry = FUNCTIONS.get(node.function.text)
+            if entry is None or not entry.options or node.function.text in seen:
+                continue
+            seen.add(entry.name)
+            options = self.arguments(node, entry.options, len(entry.inputs))
+            yield f"{entry.name}: {', '.join(options)}"
+
+    # ------------------------------------------------------------ the whole
+
+    def experiment(self) -> str:
+        block = self.checking.names.experiment
+        name = default_name(self.analysis.source) if block is None else block.name.text
+        origin = "(default: the file's name)" if block is None else self.at(block)
+        settings = {} if block is None else {each.name.text: each for each in block.settings}
+        lines = [*self.summary(), ""]
+        for setting, words in (("seed", "0"), ("precision", "f32")):
+            item = settings.get(setting)
+            value = "" if item is None else write_expression(item.value)
+            lines.append(self.setting(setting, item, value, words))
+        for each in self.all_of(tree.Param):
+            kind = write_type(each.type)
+            is_swept = any(axis.name.text == each.name.text for axis in self.axes)
+            what = "at the first point of the sweep" if is_swept else "unless --set says another"
+            lines.append(
+                f"param {each.name.text}: {kind} = {self.param(each.name.text)}, {what} "
+                f"{self.at(each)}"
+            )
+        if self.axes and self.checking.names.sweep is not None:
+            points = 1
+            for axis in self.axes:
+                points *= len(axis.values)
+            shown = listed(
+                f"{axis.name.text} in {listed(map(write_expression, axis.values))}"
+                for axis in self.axes
+            )
+            place = self.line(self.checking.names.sweep.keyword_span)
+            lines.append(f"sweep: {counted(points, 'run', 'runs')}, {shown} ({place})")
+        for use in self.analysis.tree.declarations:
+            if isinstance(use, tree.Use):
+                lines.append(f"uses the declarations of {use.path.value} {self.at(use)}")
+            elif isinstance(use, tree.Allow):
+                reason = f"{use.code.value} is silenced because {use.reason.value!r}"
+                lines.append(f"{reason} {self.at(use)}")
+        return _section(f"Experiment {name} {origin}", lines)
+
+    def summary(self) -> list[str]:
+        """The whole in a few sentences."""
+        names = self.checking.names
+        if names.explore is None or names.assess is None or names.adapt is None:
+            return []
+        candidates = self.candidates()
+        what = f"Each iteration explores {counted(candidates, 'update', 'updates')} of"
+        iteration = (
+            f"{what} {names.explore.model.text}, ranks the outcomes on examples kept for that, "
+            "goes on from the best unless it is worse, and accepts a model for the report only "
+            "on statistical evidence from further examples."
+        )
+        stop = next((each for each in names.adapt.items if isinstance(each, tree.Stop)), None)
+        end = "" if stop is None else f" It stops {self.conditions(stop)}."
+        return [iteration + end]
+
+    def candidates(self) -> int:
+        """How many candidates an iteration has."""
+        block = self.checking.names.explore
+        total = 0
+        for item in () if block is None else block.items:
+            match item:
+                case tree.Descend():
+                    total += len(item.losses) * len(item.optimizers)
+                case tree.Perturb():
+                    total += int(item.amount.value)
+                case tree.Evolve() | tree.Average():
+                    total += 1
+        return total
+
+    # ------------------------------------------------------------ data
+
+    def data(self, declaration: tree.Data) -> str:
+        origin = declaration.origin
+        function = origin.function if isinstance(origin, tree.Call) else origin
+        entry = SOURCES.get(function.text) if isinstance(function, tree.Name) else None
+        info = data.data(self.checking, declaration)
+        lines = []
+        if entry is not None:
+            lines.append(f"from {write_expression(origin)}: {entry.summary}")
+            lines += [f"  {each}" for each in self.arguments(origin, entry.options)]
+        else:
+            lines.append(f"from {write_expression(origin)}")
+        if info is None:
+            return _section(f"Data {declaration.name.text} {self.at(declaration)}", lines)
+        derived = {
+            each.name.text: each for each in declaration.items if isinstance(each, tree.DeriveItem)
+        }
+        plain = [f"{name}: {each.type}" for name, each in info.fields.items() if each.value is None]
+        lines.append(f"fields: {', '.join(plain)}")
+        for name, item in derived.items():
+            kind = info.fields[name].type
+            lines.append(
+                f"derived: {name}: {kind} = {write_expression(item.value)} {self.at(item)}"
+            )
+        lines += self.rows(declaration, info)
+        lines += self.preparation(declaration, info)
+        return _section(f"Data {declaration.name.text} {self.at(declaration)}", lines)
+
+    def rows(self, declaration: tree.Data, info: typed.DataInfo) -> list[str]:
+        if info.is_endless:
+            return ["endless: every batch and every decision has fresh examples, so no split"]
+        lines = []
+        total = sum(info.rows.values())
+        stated = next((e for e in declaration.items if isinstance(e, tree.RowsItem)), None)
+        if total:
+            origin = "(known of the source)" if stated is None else self.at(stated)
+            lines.append(f"{grouped(total)} examples {origin}")
+        else:
+            lines.append("how many examples there are is known once the data are read")
+        item = next((e for e in declaration.items if isinstance(e, tree.SplitItem)), None)
+        split = info.split
+        assert split is not None, "only an endless source has none"
+        how = "at random" if split.method is None else f"{split.method} by {split.by}"
+        shares = "/".join(f"{100 * split.shares[use].fraction:g}" for use in data.USES)
+        lines.append(self.setting("split", item, f"{shares} {how}", f"{shares} {how}") + ":")
+        for use in data.USES:
+            share, count = split.shares[use], info.examples(use)
+            part = "" if share.part is None else f" of the file's own {share.part}"
+            examples = "" if count is None else f", {grouped(count)} examples"
+            lines.append(f"  {use} {percent(share.fraction)}{part}{examples}: {USES[use]}")
+        seed = None if item is None else item.seed
+        lines.append(self.setting("split seed", seed, str(split.seed), str(split.seed)))
+        return lines
+
+    def preparation(self, declaration: tree.Data, info: typed.DataInfo) -> list[str]:
+        lines = []
+        batch = None
+        for item in declaration.items:
+            match item:
+                case tree.NormalizeItem():
+                    by = "the mean and spread that are written there"
+                    if item.mean is None or item.std is None:
+                        by = "mean and standard deviation of the explore split alone"
+                    fields = listed(each.text for each in item.fields)
+                    lines.append(f"{fields} normalized by {by} {self.at(item)}")
+                case tree.AugmentItem():
+                    steps = listed(map(write_expression, item.operations))
+                    lines.append(
+                        f"{item.field.text} augmented with {steps}, while exploring only "
+                        f"{self.at(item)}"
+                    )
+                case tree.KnownItem():
+                    which = f"where {item.mask.text}" if item.mask is not None else ""
+                    if item.amount is not None:
+                        which = f"for {write_number(item.amount)}"
+                    lines.append(f"{item.field.text} known only {which} {self.at(item)}")
+                case tree.Batch():
+                    batch = item
+        if not any(isinstance(each, tree.NormalizeItem) for each in declaration.items):
+            has_bytes = any(each.type.kind == "u8" for each in info.fields.values())
+            plain = "normalization: none but u8 scaled to [0, 1] (default)"
+            lines.append(plain if has_bytes else "normalization: none (default)")
+        explore = self.checking.names.explore
+        items = () if explore is None else explore.items
+        batch = next((each for each in items if isinstance(each, tree.Batch)), batch)
+        value = "" if batch is None else self.batch(batch)
+        lines.append(self.setting("batch", batch, value, str(data.DEFAULT_BATCH)))
+        return lines
+
+    def batch(self, item: tree.Batch) -> str:
+        parts = "" if item.parts is None else f" in {write_number(item.parts)}"
+        return f"{write_number(item.size)}{parts}"
+
+    # ------------------------------------------------------------ models
+
+    def model(self, declaration: tree.Model) -> str:
+        name = declaration.name.text
+        info = models.model(self.checking, declaration)
+        lines = []
+        if info is not None:
+            kinds = listed(map(str, info.inputs))
+            fields = listed(map(write_expression, declaration.input.fields))
+            given = f"{fields} ({kinds})" if fields else kinds
+            lines.append(f"from {given} to {info.output}")
+        layers = declaration.layers
+        if declaration.module is not None:
+            lines.append(f"a network of Python's: {write_expression(declaration.module)}")
+        for stage in () if layers is None else _stages(layers):
+            lines += self.layer(stage, info)
+        count = None if info is None or not info.layers else models.parameters(info)
+        if count is not None:
+            lines.append(f"{count:,} parameters")
+        explored = self.explored()
+        for item in declaration.items:
+            lines.append(self.model_item(item))
+        if name in explored:
+            lines.append("explored: this is what the experiment trains")
+        elif not declaration.items:
+            lines.append("frozen, because nothing explores it (default)")
+        return _section(f"Model {name} {self.at(declaration)}", lines)
+
+    def explored(self) -> tuple[str, ...]:
+        block = self.checking.names.explore
+        return () if block is None else declarations.members(self.checking, block.model)
+
+    def layer(self, stage: tree.Expression, info: typed.ModelInfo | None) -> list[str]:
+        name = stage.function if isinstance(stage, tree.Call) else stage
+        entry = LAYERS.get(name.text) if isinstance(name, tree.Name) else None
+        if entry is None:
+            return [write_expression(stage)]
+        options = [
+            each.replace(
+                f"{entry.width_option} none (default)",
+                f"{entry.width_option} as the signature says",
+            )
+            if entry.width_option is not None
+            else each
+            for each in self.arguments(stage, entry.options)
+        ]
+        return [f"{entry.name}: {', '.join(options)}" if options else entry.name]
+
+    def model_item(self, item: tree.ModelItem) -> str:
+        match item:
+            case tree.TrainedBy():
+                return (
+                    f"trained once before the run: descends {write_expression(item.loss)} with "
+                    f"{write_expression(item.optimizer)} for {write_number(item.amount)} "
+                    f"on the explore split, then frozen {self.at(item)}"
+                )
+            case tree.FromCheckpoint():
+                return f"read from {item.path.value}, frozen {self.at(item)}"
+            case tree.Frozen():
+                return f"frozen {self.at(item)}"
+
+    # ------------------------------------------------------------ values
+
+    def losses(self) -> str:
+        lines = []
+        for each in self.all_of(tree.Let):
+            lines.append(
+                f"{each.name.text} stands for {write_expression(each.value)} {self.at(each)}"
+            )
+            lines += [f"  {call}" for call in self.calls(each.value)]
+        for loss in self.all_of(tree.Loss):
+            lines.append(
+                f"loss {loss.name.text}: {write_expression(loss.value)}, averaged over the batch "
+                f"{self.at(loss)}"
+            )
+            for parameter in loss.parameters:
+                kind = write_type(parameter.type)
+                value = "given where it is used"
+                if parameter.default is not None:
+                    value = f"{write_expression(parameter.default)} unless given"
+                lines.append(f"  {parameter.name.text}: {kind}, {value} {self.at(parameter)}")
+            lines += [f"  {call}" for call in self.calls(loss.value)]
+        return _section("What is descended", lines) if lines else ""
+
+    def measures(self) -> str:
+        lines = []
+        measures: list[tree.Objective | tree.Metric] = [
+            *self.all_of(tree.Objective),
+            *self.all_of(tree.Metric),
+        ]
+        for each in measures:
+            what = f"metric {each.name.text}:"
+            target = ""
+            if isinstance(each, tree.Objective):
+                what = f"objective {each.name.text}: {each.direction}"
+                if each.target is not None:
+                    target = f", target {write_number(each.target)}"
+            if each.range is not None:
+                target += f", in {write_expression(each.range)}"
+            lines.append(f"{what} {write_expression(each.value)}{target} {self.at(each)}")
+            lines += [f"  {call}" for call in self.calls(each.value)]
+        return _section("What is measured", lines) if lines else ""
+
+    # ------------------------------------------------------------ phases
+
+    def explore(self) -> str:
+        block = self.checking.names.explore
+        if block is None:
+            return ""
+        lines: list[str] = []
+        shown: dict[str, tree.Expression] = {}
+        for item in block.items:
+            match item:
+                case tree.Descend():
+                    for loss in item.losses:
+                        for optimizer in item.optimizers:
+                            chain = write_expression(optimizer)
+                            shown.setdefault(chain, optimizer)
+                            lines.append(
+                                f"descend {write_expression(loss)} with {chain} for "
+                                f"{write_number(item.amount)} {self.at(loss)}"
+                            )
+                case tree.Evolve():
+                    strategy = write_expression(item.strategy)
+                    amount = write_number(item.amount)
+                    lines.append(
+                        f"evolve {item.objective.text} with {strategy} for {amount}, without "
+                        f"gradients {self.at(item)}"
+                    )
+                case tree.Perturb():
+                    strategy = write_expression(item.strategy)
+                    lines.append(
+                        f"perturb with {strategy} for {write_number(item.amount)} {self.at(item)}"
+                    )
+                case tree.Mutate():
+                    factors = listed(map(write_number, item.factors), "or")
+                    lines.append(
+                        f"{item.hyperparameter.text} changed by a drawn {factors} for each "
+                        f"candidate, kept if it wins {self.at(item)}"
+                    )
+                case tree.Average():
+                    count = write_number(item.count)
+                    lines.append(
+                        f"the average of the last {count} accepted models is a candidate "
+                        f"{self.at(item)}"
+                    )
+        for chain, optimizer in shown.items():
+            lines += self.optimizer(chain, optimizer)
+        mode = _first(block.items, tree.Batches)
+        lines.append(
+            self.setting(
+                "batches",
+                mode,
+                "" if mode is None else mode.mode,
+                "shared: all candidates of an iteration see the same",
+            )
+        )
+        state = _first(block.items, tree.OptimizerState)
+        lines.append(
+            self.setting(
+                "optimizer state",
+                state,
+                "" if state is None else state.mode,
+                "lasting: each candidate keeps its own from iteration to iteration",
+            )
+        )
+        title = f"Explore {block.model.text}: "
+        title += f"{counted(self.candidates(), 'candidate', 'candidates')} an iteration"
+        return _section(f"{title} {self.at(block)}", lines)
+
+    def optimizer(self, name: str, optimizer: tree.Expression) -> Iterator[str]:
+        """A chain with the options of each link."""
+        chain = optimizer
+        if isinstance(optimizer, tree.Name):
+            declaration = self.checking.names.declared.get(optimizer.text)
+            if isinstance(declaration, tree.Optimizer):
+                chain = declaration.chain
+                name = f"{name} = {write_expression(chain)} {self.at(declaration)}"
+        yield f"optimizer {name}"
+        for stage in _stages(chain):
+            yield from self.link(stage, "  ")
+
+    def link(self, stage: tree.Expression, indent: str) -> Iterator[str]:
+        function = stage.function if isinstance(stage, tree.Call) else stage
+        entry = OPTIMIZERS.get(function.text) if isinstance(function, tree.Name) else None
+        if entry is None:
+            yield f"{indent}{write_expression(stage)}"
+            return
+        yield f"{indent}{entry.name}: {', '.join(self.arguments(stage, entry.options))}"
+        for argument in stage.arguments if isinstance(stage, tree.Call) else ():
+            value = argument.value
+            if isinstance(value, tree.Call) and value.function.text in OPTIMIZERS:
+                yield from self.link(value, indent + "  ")
+
+    def assess(self) -> str:
+        block = self.checking.names.assess
+        if block is None:
+            return ""
+        lines = []
+        for item in block.items:
+            match item:
+                case tree.RankBy():
+                    keys = ", then ".join(map(write_expression, item.keys))
+                    close = " among those within one standard error" if len(item.keys) > 1 else ""
+                    lines.append(f"candidates ranked by {keys}{close} {self.at(item)}")
+                case tree.Prioritize():
+                    names = listed(each.text for each in item.objectives)
+                    lines.append(
+                        f"of {names} the one furthest from its target leads the iteration "
+                        f"{self.at(item)}"
+                    )
+                case tree.Guard():
+                    proof = ", tested on the adapt split too" if item.is_proven else ""
+                    lines.append(
+                        f"a candidate that breaks {write_expression(item.condition)} is never "
+                        f"accepted{proof} {self.at(item)}"
+                    )
+        return _section(f"Assess {block.model.text} {self.at(block)}", lines)
+
+    def adapt(self) -> str:
+        block = self.checking.names.adapt
+        if block is None:
+            return ""
+        lines: list[str] = []
+        accept = _first(block.items, tree.Accept)
+        if accept is not None:
+            lines += self.acceptance(accept)
+        rule = _first(block.items, tree.Rule)
+        is_endless = any(
+            info is not None and info.is_endless
+            for info in (data.data(self.checking, each) for each in self.all_of(tree.Data))
+        )
+        plain = "challenger, because examples are fresh" if is_endless else "gate"
+        value = "" if rule is None else write_expression(rule.rule)
+        lines.append(self.setting("rule", rule, value, plain))
+        move = _first(block.items, tree.Move)
+        value = "" if move is None else move.mode
+        lines.append(self.setting("move", move, value, "unless worse"))
+        lines.append(
+            "  the best candidate becomes the model that exploring goes on from "
+            + {
+                "unless worse": "unless it is worse by more than one paired standard error",
+                "when better": "only when it is better",
+                "always": "in every iteration",
+            }["unless worse" if move is None else move.mode]
+        )
+        evaluate = _first(block.items, tree.Evaluate)
+        if evaluate is not None or is_endless:
+            value = "" if evaluate is None else write_number(evaluate.amount)
+            plain = f"{DEFAULT_EVALUATION} batches"
+            lines.append(self.setting("evaluate", evaluate, value, plain))
+        for item in block.items:
+            if isinstance(item, tree.After):
+                lines += self.after(item)
+            elif isinstance(item, tree.Repeat):
+                passes = write_number(item.amount)
+                lines.append(f"{passes}, each from the smallest model {self.at(item)}")
+        stop = _first(block.items, tree.Stop)
+        if stop is not None:
+            lines.append(f"stop {self.conditions(stop)} {self.at(stop)}")
+        return _section(f"Adapt {block.model.text} {self.at(block)}", lines)
+
+    def acceptance(self, accept: tree.Accept) -> Iterator[str]:
+        objective = "the leading objective" if accept.objective is None else accept.objective.text
+        margin = "" if accept.margin is None else f" by {write_number(accept.margin)}"
+        yield f"accept when {objective} improves{margin} on the adapt split {self.at(accept)}"
+        scope = accept.scope or "over the run"
+        given, fraction = accept.confidence, DEFAULT_CONFIDENCE
+        if given is not None:
+            fraction = given.value / (100 if given.unit == "%" else 1)
+        value = f"{percent(fraction)} {scope}"
+        yield self.setting("confidence", given, value, value)
+        error = percent(1 - fraction)
+        yield (
+            f"  the chance that the run ever accepts a model that is no better is at most {error}"
+            if scope == "over the run"
+            else f"  each single decision is wrong with a chance of at most {error}"
+        )
+
+    def after(self, block: tree.After) -> Iterator[str]:
+        yield f"after {write_number(block.amount)} without progress {self.at(block)}:"
+        for item in block.items:
+            match item:
+                case tree.Grow():
+                    joint = {"only": "", "or": "one drawn of ", "best of": "the best of "}
+                    operators = listed(map(write_expression, item.operators), "or")
+                    yield f"  grow by {joint[item.choice]}{operators} {self.at(item)}"
+                case tree.Limit():
+                    yield f"  only while {write_expression(item.condition)} {self.at(item)}"
+                case tree.Lengthen():
+                    cap = "" if item.cap is None else f" up to {write_number(item.cap)}"
+                    factor = write_number(item.factor)
+                    yield f"  explore {factor} as long{cap} {self.at(item)}"
+                case tree.Restart():
+                    yield f"  start again from the smallest model {self.at(item)}"
+
+    def conditions(self, stop: tree.Stop) -> str:
+        words = []
+        for condition in stop.conditions:
+            match condition:
+                case tree.StopAfter():
+                    words.append(f"after {write_number(condition.amount)}")
+                case tree.StopWhen():
+                    words.append(f"when {write_expression(condition.condition)}")
+                case tree.StopTargets():
+                    words.append("when all targets are met")
+        return listed(words, "or")
+
+    def report(self) -> str:
+        block = self.checking.names.report
+        items = () if block is None else block.items
+        shows = [each for each in items if isinstance(each, tree.Show)]
+        lines = ["measured once, at the end, on the report split"]
+        for each in shows:
+            lines.append(f"shows {', '.join(map(write_expression, each.values))} {self.at(each)}")
+        if not shows:
+            names = listed(each.name.text for each in self.all_of(tree.Objective))
+            lines.append(f"shows {names}, all objectives (default)")
+        baselines = [each for each in items if isinstance(each, tree.Baseline)]
+        for baseline in baselines:
+            steps = "as many gradient steps as all candidates together"
+            if baseline.is_same_lineage:
+                steps = "as many gradient steps as the accepted model's own lineage"
+            lines.append(
+                f"baseline {baseline.name.text}: descends {write_expression(baseline.loss)} with "
+                f"{write_expression(baseline.optimizer)} from the same start for {steps} "
+                f"{self.at(baseline)}"
+            )
+        if not baselines:
+            lines.append("baselines: none (default)")
+        return _section("Report" if block is None else f"Report {self.at(block)}", lines)
+
+    # ------------------------------------------------------------ what is to come
+
+    def not_built(self) -> str:
+        lines = [
+            f"{self.line(each.span)}: {each.message}"
+            for each in self.analysis.diagnostics
+            if each.code == NOT_BUILT and each.span is not None
+        ]
+        if not lines:
+            return ""
+        return _section("What can't be run yet, so that this spec is only checked", lines)
+
+
+def _stages(pipe: tree.Expression) -> tuple[tree.Expression, ...]:
+    return pipe.stages if isinstance(pipe, tree.Pipe) else (pipe,)
+
+
+def _first(items: Iterable[tree.Node], kind: type[Item]) -> Item | None:
+    return next((each for each in items if isinstance(each, kind)), None)
