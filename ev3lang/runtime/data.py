@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ev3lang.catalog.signature import Type
+from ev3lang.check.typed import split_sizes
 from ev3lang.plan.plan import DataPlan, Normalized, Split
 
 SPLITS = ("explore", "assess", "adapt", "report")
@@ -218,22 +219,6 @@ def split_indices(
         if use is not None:
             chosen[use].append(int(row))
     return tuple(np.asarray(each, dtype=np.int64) for each in chosen)
-
-
-def split_sizes(rows: int, shares: Sequence[float]) -> tuple[int, ...]:
-    """How many examples each split gets: its share of the rows, rounded by largest remainder.
-
-    Shares that sum to 1 use every row; of equal remainders the earlier split is rounded up. So
-    1797 rows in 60%, 15%, 15%, 10% are 1078, 270, 269 and 180.
-    """
-    quotas = [rows * share for share in shares]
-    # a share such as 0.15 is not exact in binary: a quota that is whole but for that stays whole
-    floors = [int(quota + 1e-9) for quota in quotas]
-    left = round(sum(quotas)) - sum(floors)
-    by_remainder = sorted(range(len(shares)), key=lambda i: (round(floors[i] - quotas[i], 9), i))
-    for i in by_remainder[:left]:
-        floors[i] += 1
-    return tuple(floors)
 
 
 def stratified_sizes(class_counts: Sequence[int], shares: Sequence[float]) -> np.ndarray:

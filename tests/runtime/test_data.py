@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ev3lang.catalog.signature import Type
+from ev3lang.check.typed import split_sizes
 from ev3lang.plan.plan import DataPlan, Normalized, Split
 from ev3lang.runtime import data
 
@@ -62,7 +63,7 @@ def test_every_split_keeps_the_proportions_of_the_labels() -> None:
 def test_sizes_use_every_row_and_are_within_one_of_their_share(
     rows: int, shares: tuple[float, ...]
 ) -> None:
-    sizes = data.split_sizes(rows, shares)
+    sizes = split_sizes(rows, shares)
     assert sum(sizes) == rows
     assert all(abs(size - rows * share) < 1 for size, share in zip(sizes, shares, strict=True))
 
@@ -77,7 +78,7 @@ def test_a_stratified_split_is_exact_and_has_every_class_that_can_be_everywhere(
     for count, row in zip(counts, table, strict=True):
         assert count < 4 or row.min() >= 1
     if min(min(counts) * share for share in shares) >= 2:
-        assert tuple(table.sum(0)) == data.split_sizes(sum(counts), shares)
+        assert tuple(table.sum(0)) == split_sizes(sum(counts), shares)
 
 
 def test_splits_are_disjoint_and_drawn_by_their_own_seed() -> None:
