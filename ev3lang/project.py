@@ -51,7 +51,8 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
     found: list[Diagnostic] = []
     done: set[Path] = set()
 
-    def follow(parsed: tree.SyntaxTree, path: Path, chain: tuple[Path, ...]) -> None:
+    def follow(parsed: tree.SyntaxTree, shown: Path, chain: tuple[Path, ...]) -> None:
+        path = chain[-1]
         for use in parsed.declarations:
             if not isinstance(use, tree.Use):
                 continue
@@ -63,7 +64,7 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
                 found.append(errors.use_circle(use.path, names))
             elif target not in done:
                 done.add(target)
-                bring_in(use, target, path.parent / use.path.value, chain)
+                bring_in(use, target, shown.parent / use.path.value, chain)
 
     def bring_in(use: tree.Use, target: Path, shown: Path, chain: tuple[Path, ...]) -> None:
         try:
@@ -78,9 +79,8 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
         parsed, faults = parse(used)
         sources.append(used)
         found.extend(faults)
-        follow(parsed, target, (*chain, target))
+        follow(parsed, shown, (*chain, target))
         declarations.extend(parsed.declarations)
 
-    start = root.resolve()
-    follow(syntax_tree, start, (start,))
+    follow(syntax_tree, root, (root.resolve(),))
     return Files(tuple(declarations), tuple(sources), tuple(found))

@@ -111,7 +111,8 @@ def _diagnostic_json(diagnostic: Diagnostic, unique: str) -> dict[str, Any]:
         "file": span.source.name if span else None,
         "span": _span_json(span) if span else None,
         "labels": [
-            {"span": _span_json(label.span), "text": label.text} for label in diagnostic.labels
+            {"file": label.span.source.name, "span": _span_json(label.span), "text": label.text}
+            for label in diagnostic.labels
         ],
         "help": diagnostic.help,
         "fixes": [

@@ -160,6 +160,7 @@ def test_json_is_the_documented_document() -> None:
                 "span": where,
                 "labels": [
                     {
+                        "file": "a.ev3",
                         "span": {
                             "start": {"line": 5, "column": 7},
                             "end": {"line": 5, "column": 10},
