@@ -15,7 +15,7 @@ from ev3lang.check.allowances import silenced
 from ev3lang.check.partial import believable
 from ev3lang.check.program import check
 from ev3lang.check.typed import Facts, TypedProgram
-from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
+from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, has_errors
 from ev3lang.project import Read, read_file, used_files
 from ev3lang.source import Source, Span
 from ev3lang.syntax import tree
@@ -77,7 +77,7 @@ class Analysis:
     def refusals(self) -> tuple[Diagnostic, ...]:
         """The diagnostics as `run` sees them: what can't be run yet is an error there."""
         return tuple(
-            attrs.evolve(each, severity="error") if each.code == "not-built-yet" else each
+            attrs.evolve(each, severity="error") if each.code == NOT_BUILT else each
             for each in self.diagnostics
         )
 

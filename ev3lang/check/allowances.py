@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ev3lang.check import errors
-from ev3lang.diagnostics.diagnostic import Diagnostic
+from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic
 from ev3lang.syntax import tree
 
 LEAKAGE = frozenset({"teacher-split-unknown", "label-leak", "id-as-input"})
@@ -29,7 +29,7 @@ def silenced(
         code = allowance.code.value
         if code not in known:
             found.append(errors.unknown_code(allowance.code, known))
-        elif code in LEAKAGE or code == "not-built-yet":
+        elif code in LEAKAGE or code == NOT_BUILT:
             found.append(errors.cannot_allow(allowance.code))
         elif not allowance.reason.value.strip():
             found.append(errors.no_reason(allowance.reason))

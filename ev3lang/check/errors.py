@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ev3lang.catalog.signature import Dimension, Type
-from ev3lang.diagnostics.diagnostic import Diagnostic, Edit, Fix, Label
+from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Edit, Fix, Label
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Span
 from ev3lang.syntax import tree
@@ -176,7 +176,7 @@ def other_model(name: tree.Name, explored: tree.Name) -> Diagnostic:
 def not_built_yet(span: Span, what: str, instead: str | None = None) -> Diagnostic:
     """A part of the language that this release can read but not run."""
     return Diagnostic(
-        code="not-built-yet",
+        code=NOT_BUILT,
         message=f"{what} can't be run yet",
         span=span,
         severity="warning",

@@ -22,11 +22,9 @@ from ev3lang.check import (
 )
 from ev3lang.check.checking import Checking
 from ev3lang.check.resolve import definitions, resolve
-from ev3lang.diagnostics.diagnostic import Diagnostic, Label
+from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Label
 from ev3lang.source import Span
 from ev3lang.syntax import tree
-
-NOT_BUILT = "not-built-yet"
 
 
 @attrs.frozen(eq=False)

@@ -9,6 +9,9 @@ import attrs
 
 from ev3lang.source import Span
 
+NOT_BUILT = "not-built-yet"
+"""The code of what a release can read and not run: a warning in a check, an error in a run."""
+
 Severity = Literal["error", "warning"]
 Safety = Literal["safe", "unsafe"]
 

@@ -16,13 +16,13 @@ from ev3lang.check import data, declarations, models, sweeps, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_CONFIDENCE, DEFAULT_EVALUATION
 from ev3lang.check.resolve import resolve
+from ev3lang.diagnostics.diagnostic import NOT_BUILT
 from ev3lang.explain.values import counted, grouped, listed, percent, written
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression, write_number, write_type
 
 WIDTH = 96
-NOT_BUILT = "not-built-yet"
 
 USES = {
     "explore": "gradients",
