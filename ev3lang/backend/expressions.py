@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -30,12 +30,6 @@ Memo: TypeAlias = dict[Expr, Any]
 
 TABLE = {**arithmetic.TABLE, **losses.TABLE, **metrics.TABLE, **scores.TABLE}
 """Every function of expressions by its catalogue name."""
-
-_FACTS: dict[str, Callable[[ModelPlan, PyTree], Any]] = {
-    "parameters": lambda plan, params: models.parameters(plan),
-    "depth": lambda plan, params: models.depth(plan),
-    "l2": lambda plan, params: models.l2(params),
-}
 
 
 @attrs.frozen(eq=False)
@@ -97,7 +91,7 @@ def evaluate(
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
             value = networks.apply(expr.model, _join(parts, networks.plans[expr.model]))
         case Apply(function=function, inputs=(Weights(model=model),)):
-            value = _FACTS[function](networks.plans[model], networks.params[model])
+            value = models.TABLE[function](networks.plans[model], networks.params[model])
         case Apply():
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
             value = TABLE[expr.function](*parts, **_keywords(expr))

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from ev3lang.backend import expressions, sources
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
-from ev3lang.catalog.index import SOURCES
 from ev3lang.plan.plan import DataPlan
 
 Array: TypeAlias = jax.Array
@@ -73,9 +72,7 @@ def gather(fields: Fields, rows: Array) -> Fields:
 
 def fresh(data: DataPlan, key: Array, count: int) -> Fields:
     """`count` new examples of an endless source, derived and normalised as the plan says."""
-    rows_option = SOURCES[data.source].rows_option
-    options = {name: value for name, value in data.options if name != rows_option}
-    fields = dict(sources.TABLE[data.source](key, count, **options))
+    fields = sources.draw(data.source, key, count, data.options)
     for derived in data.derived:
         fields[derived.name] = expressions.evaluate(derived.value, fields)
     for normalized in data.normalized:

@@ -47,6 +47,10 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
                 _known(checking, declaration, item)
             case tree.RowsItem() | tree.SplitItem() | tree.DeriveItem() | tree.Batch():
                 pass
+    unmeasured = [each for each in normalized if each.mean is None or each.std is None]
+    if is_endless and unmeasured:
+        item = next(e for e in declaration.items if isinstance(e, tree.NormalizeItem))
+        checking.report(errors.normalize_endless(item.span, unmeasured[0].field))
     split_item = _only(checking, declaration, tree.SplitItem, "`split`")
     batch = batch_size(checking, _only(checking, declaration, tree.Batch, "`batch`"))
     split = _split_of(checking, declaration, split_item, fields, is_endless, rows)

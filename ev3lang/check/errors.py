@@ -622,6 +622,16 @@ def split_of_endless(span: Span) -> Diagnostic:
     )
 
 
+def normalize_endless(span: Span, field: str) -> Diagnostic:
+    """Statistics of an explore split where there is none."""
+    return Diagnostic(
+        code="normalize-endless",
+        message=f"an endless source has no explore split to measure `{field}` on",
+        span=span,
+        help=f"state both, `normalize {field} mean [0.5] std [0.5]`, or draw a finite set",
+    )
+
+
 def batch_too_large(span: Span, batch: int, rows: int) -> Diagnostic:
     """A batch that the explore split can't fill."""
     return Diagnostic(
