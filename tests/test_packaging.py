@@ -89,11 +89,13 @@ def test_a_spec_is_checked_outside_the_checkout(
 
 
 def test_a_fault_is_shown_outside_the_checkout(command: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.ev3").write_text("ev3 1\nobjective accuracy = maximize acuracy\n")
+    (tmp_path / "bad.ev3").write_text(
+        "ev3 1\ndata d = sklearn.digits()\nobjective a = maximize labl\n"
+    )
     done = _run(command, "check", "--output-format=concise", "bad.ev3", cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     shown = done.stdout + done.stderr
-    assert "bad.ev3:2:31: error[unknown-name]" in shown
+    assert "bad.ev3:3:24: error[unknown-name]" in shown
     assert "Traceback" not in shown
 
 
