@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 import attrs
 
+from ev3lang.check import errors
 from ev3lang.check.allowances import silenced
+from ev3lang.check.checking import MOST_DEEP
 from ev3lang.check.partial import believable
 from ev3lang.check.program import check
 from ev3lang.check.typed import Facts, TypedProgram
@@ -115,7 +117,13 @@ def analyze(
     if has_errors(used.diagnostics):
         # A used file that can't be read may declare any name.
         return Analysis(source, syntax_tree, None, found, used.sources)
-    checked = check(attrs.evolve(syntax_tree, declarations=whole), values, default_name(source))
+    try:
+        checked = check(attrs.evolve(syntax_tree, declarations=whole), values, default_name(source))
+    except RecursionError:
+        # Each declaration nests less than the parser allows, and all of them together more than
+        # Python does: nothing that a person writes, and no reason to fall over.
+        deep = errors.too_deep(syntax_tree.declarations[0].keyword_span, MOST_DEEP)
+        return Analysis(source, syntax_tree, None, in_order((*found, deep)), used.sources)
     if has_errors(found):
         more = believable(checked.diagnostics, found, syntax_tree)
         diagnostics = in_order((*found, *more))

@@ -497,6 +497,8 @@ def new(name: str | None, data: str, target: str | None, out: Path | None) -> in
     """Write a first spec for DATA: an experiment NAME with its schema filled in."""
     from ev3lang.new import NewSpecError, new_spec
 
+    if Path(data).suffix in (".csv", ".npz", ".parquet"):
+        _require_file(Path(data))
     stem = data.rpartition(".")[2] if not Path(data).is_file() else Path(data).stem
     try:
         text = new_spec(name or f"{stem}_first", data, target)

@@ -13,6 +13,9 @@ from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
+MOST_DEEP = 50
+"""Declarations that may need each other in a row; nothing that a person writes comes near."""
+
 
 @attrs.define
 class Checking:
@@ -43,11 +46,18 @@ class Checking:
 
     @contextmanager
     def opening(self, name: tree.Name, use: tree.Node) -> Iterator[bool]:
-        """Mark a declaration as being checked; gives False, reported, if it already is."""
+        """Mark a declaration as being checked; gives False, reported, if it already is.
+
+        So too where more declarations than anyone writes need each other in a row.
+        """
         cycle = [each.text for each in self._open]
         if name.text in cycle:
             through = self._open[cycle.index(name.text) :]
             self.report(errors.circular(name, use.span, tuple(each.text for each in through)))
+            yield False
+            return
+        if len(cycle) == MOST_DEEP:
+            self.report(errors.too_deep(name.span, MOST_DEEP))
             yield False
             return
         self._open.append(name)

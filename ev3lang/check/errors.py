@@ -82,6 +82,16 @@ def circular(name: tree.Name, use: Span, through: Sequence[str]) -> Diagnostic:
     )
 
 
+def too_deep(span: Span, most: int) -> Diagnostic:
+    """Declarations that need each other in a longer row than can be followed."""
+    return Diagnostic(
+        code="nesting-too-deep",
+        message=f"more than {most} declarations need each other in a row, or nest as deep",
+        span=span,
+        help="write some of them out",
+    )
+
+
 def unused(name: tree.Name, what: str) -> Diagnostic:
     """A declaration that nothing reads."""
     return Diagnostic(

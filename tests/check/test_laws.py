@@ -149,3 +149,12 @@ def test_checking_is_the_same_in_every_process(repository: Path) -> None:
     }
     assert len(answers) == 1
     assert answers != {""}
+
+
+def test_a_long_row_of_declarations_is_one_clear_error() -> None:
+    text = next(path for path in SPECS if path.stem == "first").read_text(encoding="utf-8")
+    row = "".join(f"let a{i} = a{i + 1} + 1\n" for i in range(3000)) + "let a3000 = 1\n"
+    assert set(errors_in(text + row)) == {"nesting-too-deep"}
+    nested = "(" * 90 + "{}" + ")" * 90
+    chain = "".join(f"let b{i} = {nested.format(f'b{i + 1} + 1')}\n" for i in range(49))
+    assert set(errors_in(f"{text}{chain}let b49 = 1\n")) <= {"nesting-too-deep"}
