@@ -38,10 +38,16 @@ class Checking:
     losses: dict[str, typed.LossInfo | None] = attrs.field(factory=dict)
     optimizers: dict[str, typed.OptimizerInfo | None] = attrs.field(factory=dict)
     _open: list[tree.Name] = attrs.field(factory=list)
+    _known: set[Diagnostic] = attrs.field(init=False)
+
+    @_known.default
+    def _known_at_first(self) -> set[Diagnostic]:
+        return set(self.found)
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Keep a diagnostic, once: a faulty part may be looked at from several sides."""
-        if diagnostic not in self.found:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
             self.found.append(diagnostic)
 
     @contextmanager

@@ -66,8 +66,8 @@ def share_of_three(count: int, seed: int) -> float:
 
 
 def test_three_planted_faults_mostly_give_three_errors() -> None:
-    # The whole share is above 85%; a sample of 40 has a standard error of 6 pp.
-    assert share_of_three(40, seed=5) >= 0.7
+    # The whole share is above 85%; a sample of 25 has a standard error of 7 pp.
+    assert share_of_three(25, seed=5) >= 0.65
 
 
 @pytest.mark.slow
