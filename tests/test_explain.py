@@ -67,6 +67,15 @@ def test_what_is_written_is_told_with_its_line(repository: Path) -> None:
     assert "610 parameters" in text
 
 
+def test_the_numbers_of_an_image_model_are_counted(repository: Path) -> None:
+    text = (repository / "specs" / "first.ev3").read_text("utf-8")
+    layers = "conv(8) | group_norm(4) | relu | max_pool | conv(16, kernel: 2) | mean_pool | dense"
+    spec = text.replace("mlp(hidden: [64, 64])", layers)
+    explained = _flat(explain_spec(analyze(Source("images.ev3", spec))))
+    count = (3 * 3 * 1 + 1) * 8 + 2 * 8 + (2 * 2 * 8 + 1) * 16 + (16 + 1) * 10
+    assert f"{count} parameters" in explained
+
+
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_each_spec_is_explained_and_what_cannot_run_is_listed(path: Path) -> None:
     analysis = analyze(Source(str(path), path.read_text("utf-8")))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from ev3lang.backend.convolutions import Padding, convolution
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
 
 Params: TypeAlias = dict[str, Any]
@@ -168,6 +169,43 @@ class LayerNorm(nnx.Module):
         return self.norm(x)
 
 
+class Conv(nnx.Module):
+    """A convolution over height and width, [B, H, W, C], plus a bias for each channel it makes."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        rngs: nnx.Rngs,
+        *,
+        width: int,
+        kernel: int,
+        stride: int,
+        padding: Padding,
+    ) -> None:
+        self.stride = stride
+        self.padding = padding
+        self.conv = nnx.Conv(shape[-1], width, (kernel, kernel), rngs=rngs)
+
+    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
+        del dropout_key
+        # flax's own forward pass has JAX's gradients, which are slow inside a loop on a CPU.
+        kernel, bias = self.conv.kernel[...], self.conv.bias
+        assert bias is not None, "flax's default is to have one"
+        return convolution(x, kernel, self.stride, self.padding) + bias[...]
+
+
+class GroupNorm(nnx.Module):
+    """Mean 0 and variance 1 of each group of channels, then a learned scale and bias of each."""
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, groups: int) -> None:
+        # As in `LayerNorm`: the fast variance loses digits.
+        self.norm = nnx.GroupNorm(shape[-1], groups, use_fast_variance=False, rngs=rngs)
+
+    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
+        del dropout_key
+        return self.norm(x)
+
+
 class Dropout(nnx.Module):
     """0 with a chance, and scaled up otherwise so that the mean stays; nothing without a key."""
 
@@ -221,6 +259,29 @@ def flatten(x: Array) -> Array:
     return x.reshape(x.shape[0], -1)
 
 
+def max_pool(x: Array, *, size: int, stride: int | None) -> Array:
+    """The greatest value in each window, [B, H, W, C]; windows lie wholly inside.
+
+    stride   pixels from window to window; None: `size`, so that they don't overlap
+    """
+    return nnx.max_pool(x, (size, size), _strides(size, stride))
+
+
+def avg_pool(x: Array, *, size: int, stride: int | None) -> Array:
+    """The mean of each window, [B, H, W, C]; windows lie as for `max_pool`."""
+    return nnx.avg_pool(x, (size, size), _strides(size, stride))
+
+
+def _strides(size: int, stride: int | None) -> tuple[int, int]:
+    step = size if stride is None else stride
+    return step, step
+
+
+def mean_pool(x: Array) -> Array:
+    """[B, ..., C] -> [B, C], the mean over all that is between."""
+    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+
+
 def _without_parameters(function: Callable[..., Array]) -> Callable[..., Elementwise]:
     def layer(shape: tuple[int, ...], rngs: nnx.Rngs, **options: Any) -> Elementwise:
         del shape, rngs
@@ -247,6 +308,11 @@ LAYERS: Mapping[str, Callable[..., Any]] = {
     "dense": Dense,
     "dropout": Dropout,
     "layer_norm": LayerNorm,
+    "conv": Conv,
+    "group_norm": GroupNorm,
+    "max_pool": _without_parameters(max_pool),
+    "avg_pool": _without_parameters(avg_pool),
+    "mean_pool": _without_parameters(mean_pool),
     "residual": Residual,
     "repeat": Repeat,
     **{name: _without_parameters(function) for name, function in ACTIVATIONS.items()},

@@ -150,7 +150,6 @@ NETWORKS = (
             ),
         ),
         source="LeCun et al. (1989), Neural Comput. 1:541-551",
-        is_built=False,
     ),
     Layer(
         name="batch_norm",
@@ -175,7 +174,6 @@ NETWORKS = (
         shape=_group_norm,
         options=(Option("groups", "int", default=8, low=1, summary="how many groups"),),
         source="Wu and He (2018), arXiv:1803.08494",
-        is_built=False,
     ),
     Layer(
         name="max_pool",
@@ -183,7 +181,6 @@ NETWORKS = (
         shape=_pool("max_pool"),
         options=(_SIZE, _STRIDE),
         source="Yamaguchi et al. (1990), ICSLP",
-        is_built=False,
     ),
     Layer(
         name="avg_pool",
@@ -191,14 +188,12 @@ NETWORKS = (
         shape=_pool("avg_pool"),
         options=(_SIZE, _STRIDE),
         source="LeCun et al. (1989), Neural Comput. 1:541-551",
-        is_built=False,
     ),
     Layer(
         name="mean_pool",
         summary="the mean over all dimensions but the last, without what is padding",
         shape=_mean_pool,
         source="Lin, Chen and Yan (2014), arXiv:1312.4400",
-        is_built=False,
     ),
     Layer(
         name="embed",

@@ -382,7 +382,11 @@ def _parameters(layer: typed.LayerInfo) -> int | None:
             return total
         case "dense":
             return (layer.input[-1] + 1) * layer.output[-1]
-        case "layer_norm":
+        case "conv":
+            kernel = options["kernel"]
+            assert isinstance(kernel, int)
+            return (kernel**2 * layer.input[-1] + 1) * layer.output[-1]
+        case "layer_norm" | "group_norm":
             return 2 * layer.input[-1]
         case "mlp":
             hidden = options["hidden"]
@@ -393,7 +397,7 @@ def _parameters(layer: typed.LayerInfo) -> int | None:
                 for a, b in pairwise(widths)
                 if isinstance(a, int) and isinstance(b, int)
             )
-        case "flatten" | "dropout":
+        case "flatten" | "dropout" | "max_pool" | "avg_pool" | "mean_pool":
             return 0
         case name if name in ACTIVATIONS:
             return 0

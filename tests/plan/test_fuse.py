@@ -29,6 +29,22 @@ def test_elsewhere_every_dense_net_is_stacked(platform: str) -> None:
     assert lowerings(wide(examples.FOUR), platform) == ["vmap"]
 
 
+def convolutional(channels: int) -> ModelPlan:
+    options = (("width", channels), ("kernel", 3), ("stride", 1), ("padding", "same"))
+    conv = LayerPlan("conv", options, (4, 5, 2), (4, 5, channels))
+    inner = LayerPlan("repeat", (("n", 1), ("layers", Layers((conv,)))), conv.input, conv.output)
+    pool = LayerPlan("mean_pool", (), conv.output, (channels,))
+    dense = LayerPlan("dense", (("width", 3),), (channels,), (3,))
+    return ModelPlan("net", (4, 5, 2), examples.LOGITS, Layers((inner, pool, dense)), True)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("channels", [2, 512])
+def test_nets_with_convolutions_share_a_body_at_any_size(channels: int, platform: str) -> None:
+    plan = attrs.evolve(examples.FOUR, models=(convolutional(channels),))
+    assert lowerings(plan, platform) == ["one body"]
+
+
 def test_candidates_with_batches_of_their_own_share_a_body() -> None:
     assert lowerings(attrs.evolve(examples.FOUR, batches="fresh")) == ["one body"]
 
@@ -80,7 +96,7 @@ def test_fusing_what_is_fused_changes_nothing() -> None:
     assert fuse(once.plan, "cpu") == once
 
 
-def test_multiplications_are_counted_through_every_dense_layer() -> None:
+def test_multiplications_are_counted_through_every_layer() -> None:
     assert multiplications(examples.mlp("m", 4, 5, input=(2, 3), output=examples.LOGITS)) == (
         6 * 4 + 4 * 5 + 5 * 3
     )
@@ -91,3 +107,5 @@ def test_multiplications_are_counted_through_every_dense_layer() -> None:
     residual = LayerPlan("residual", (("layers", inner),), (4,), (4,))
     model = ModelPlan("m", (4,), examples.LOGITS, Layers((repeat, residual)), True)
     assert multiplications(model) == 4 * 16
+    # 20 places, each with 3 x 3 pixels of 2 channels for each of 7.
+    assert multiplications(convolutional(7)) == 20 * 9 * 2 * 7 + 7 * 3
