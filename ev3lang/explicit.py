@@ -7,7 +7,8 @@ import attrs
 from ev3lang.analysis import analyze, default_name
 from ev3lang.check import data, typed
 from ev3lang.check.checking import Checking
-from ev3lang.check.phases import DEFAULT_CONFIDENCE, DEFAULT_EVALUATION
+from ev3lang.check.phases import DEFAULT_EVALUATION
+from ev3lang.check.power import DEFAULT_CONFIDENCE
 from ev3lang.check.resolve import resolve
 from ev3lang.check.sweeps import axes, checked_points
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors

@@ -27,6 +27,7 @@ from ev3lang.backend.layout import held
 from ev3lang.backend.rollout import Rolled, gradient_step, known
 from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
 from ev3lang.backend.streams import Fields
+from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import BaselinePlan, FusedPlan, Plan, fields_of
 from ev3lang.plan.simplify import stable
@@ -130,7 +131,7 @@ def _device_tables(plan: Plan, tables: Tables) -> dict[str, Fields]:
     )
     return {
         split: {name: jnp.asarray(tables[split][name]) for name in read} if tables else {}
-        for split in ("explore", "assess", "adapt", "report")
+        for split in SPLITS
     }
 
 

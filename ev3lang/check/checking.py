@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import attrs
 
@@ -99,3 +100,16 @@ class Checking:
             for name, symbols in self.names.fields.items()
             if any(symbol.data == data for symbol in symbols)
         )
+
+
+Item = TypeVar("Item", bound=tree.Node)
+
+
+def only(
+    checking: Checking, items: Iterable[tree.Node], kind: type[Item], what: str
+) -> Item | None:
+    """The one statement of its kind in a block; a second one is reported."""
+    found = [item for item in items if isinstance(item, kind)]
+    for again in found[1:]:
+        checking.report(errors.duplicate_statement(again.span, found[0].span, what))
+    return found[0] if found else None

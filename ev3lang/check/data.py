@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import attrs
 
@@ -11,10 +10,9 @@ from ev3lang.catalog.index import AUGMENTATIONS
 from ev3lang.catalog.signature import DataSource, Type
 from ev3lang.check import declarations, errors, expressions, operations, operators, typed, types
 from ev3lang.check.arguments import counted, known_number, whole
-from ev3lang.check.checking import Checking
+from ev3lang.check.checking import Checking, only
 from ev3lang.syntax import tree
 
-USES = ("explore", "assess", "adapt", "report")
 DEFAULT_SHARES = {"explore": 0.6, "assess": 0.15, "adapt": 0.15, "report": 0.1}
 DEFAULT_BATCH = 128
 
@@ -51,8 +49,8 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
     if is_endless and unmeasured:
         item = next(e for e in declaration.items if isinstance(e, tree.NormalizeItem))
         checking.report(errors.normalize_endless(item.span, unmeasured[0].field))
-    split_item = _only(checking, declaration, tree.SplitItem, "`split`")
-    batch = batch_size(checking, _only(checking, declaration, tree.Batch, "`batch`"))
+    split_item = only(checking, declaration.items, tree.SplitItem, "`split`")
+    batch = batch_size(checking, only(checking, declaration.items, tree.Batch, "`batch`"))
     split = _split_of(checking, declaration, split_item, fields, is_endless, rows)
     if options is None or entry is None or batch is None or None in fields.values():
         return None
@@ -69,7 +67,7 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         batch=batch,
     )
     place = split_item.span if split_item is not None else declaration.name.span
-    for use in USES if split is not None else ():
+    for use in typed.SPLITS if split is not None else ():
         if info.examples(use) == 0:
             checking.report(errors.empty_share(place, use, sum(rows.values())))
             return None
@@ -109,16 +107,6 @@ def with_batch(info: typed.DataInfo, batch: int | None) -> typed.DataInfo:
     return info if batch is None else attrs.evolve(info, batch=batch)
 
 
-Item = TypeVar("Item", bound=tree.Node)
-
-
-def _only(checking: Checking, declaration: tree.Data, kind: type[Item], what: str) -> Item | None:
-    found = [item for item in declaration.items if isinstance(item, kind)]
-    for again in found[1:]:
-        checking.report(errors.duplicate_statement(again.span, found[0].span, what))
-    return found[0] if found else None
-
-
 def _own_field(
     checking: Checking, declaration: tree.Data, name: tree.Name
 ) -> typed.FieldInfo | None:
@@ -142,7 +130,7 @@ def _rows(
     options: Mapping[str, object],
 ) -> dict[str | None, int]:
     """The examples of each part, as source or spec state them; empty where nobody does."""
-    stated = _only(checking, declaration, tree.RowsItem, "`rows`")
+    stated = only(checking, declaration.items, tree.RowsItem, "`rows`")
     if entry is not None and not entry.declares_fields:
         if stated is not None:
             checking.report(errors.field_of_file(stated.span, entry.name))
@@ -199,8 +187,8 @@ def _split(
     is_whole = True
     for share in item.shares:
         use = share.use.text
-        if use not in USES:
-            checking.report(errors.unknown_choice(share.use, "use of data", USES))
+        if use not in typed.SPLITS:
+            checking.report(errors.unknown_choice(share.use, "use of data", typed.SPLITS))
             is_whole = False
             continue
         if use in places:
@@ -215,8 +203,8 @@ def _split(
     of_file = next((share for share in item.shares if share.part is not None), None)
     if of_file is not None:
         checking.report(errors.not_built_yet(of_file.span, "a split of the file's own"))
-    missing = [use for use in USES if use not in places]
-    if missing and all(share.use.text in USES for share in item.shares):
+    missing = [use for use in typed.SPLITS if use not in places]
+    if missing and all(share.use.text in typed.SPLITS for share in item.shares):
         checking.report(errors.missing_share(item.span, missing))
         is_whole = False
     for part in {share.part for share in shares.values()}:

@@ -195,7 +195,9 @@ def objective(checking: Checking, declaration: tree.Objective) -> typed.Objectiv
         if expr is None or number is None:
             return None
         whole = expressions.measured(found.facts)
-        if not is_comparable(checking, declaration.target, expr.facts.type, whole, number, found):
+        if not is_comparable(
+            checking, declaration.target, expr.facts.type, whole, number, found.name
+        ):
             return None
         target = float(number)
     return typed.ObjectiveInfo(
@@ -247,18 +249,16 @@ def is_comparable(
     type_: Type,
     facts: typed.Facts,
     number: float,
-    measure: _Measure | None = None,
-    name: str = "",
+    name: str,
 ) -> bool:
-    """Whether a number may be compared with what is measured; reports why not."""
-    label = measure.name if measure is not None else name
+    """Whether a number may be compared with the objective of that name; reports why not."""
     if type_.kind == "pp":
         checking.report(
             errors.wrong_unit(place.span, f"`{place.span.text}`, a difference", "a value")
         )
         return False
     if facts.range is not None and not facts.range[0] <= number <= facts.range[1]:
-        checking.report(errors.never_met(place.span, label, facts.range, number))
+        checking.report(errors.never_met(place.span, name, facts.range, number))
         return False
     return True
 

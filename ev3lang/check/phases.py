@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 from ev3lang.catalog.index import PERTURBATIONS, STRATEGIES
 from ev3lang.check import (
@@ -14,30 +13,17 @@ from ev3lang.check import (
     growth,
     operations,
     optimizers,
+    power,
     typed,
 )
 from ev3lang.check.arguments import counted, known_number, whole
-from ev3lang.check.checking import Checking
+from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import expand, walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
 
-DEFAULT_CONFIDENCE = 0.95
 DEFAULT_EVALUATION = 8
-
-Item = TypeVar("Item", bound=tree.Node)
-
-
-def only(
-    checking: Checking, items: Iterable[tree.Node], kind: type[Item], what: str
-) -> Item | None:
-    """The one statement of its kind in a block; a second one is reported."""
-    found = [item for item in items if isinstance(item, kind)]
-    for again in found[1:]:
-        checking.report(errors.duplicate_statement(again.span, found[0].span, what))
-    return found[0] if found else None
-
 
 # ---------------------------------------------------------------- explore
 
@@ -323,7 +309,7 @@ def adapt(checking: Checking, block: tree.Adapt, is_endless: bool) -> typed.Adap
 
 
 def _accept(checking: Checking, accept: tree.Accept) -> tuple[str | None, float | None]:
-    confidence: float | None = DEFAULT_CONFIDENCE
+    confidence: float | None = power.DEFAULT_CONFIDENCE
     if accept.confidence is not None:
         amount = counted(checking, accept.confidence, "ratio", "a confidence, such as `95%`")
         confidence = None if amount is None else float(amount)
@@ -523,7 +509,7 @@ def _comparisons(
     facts = declarations.with_declared_range(checking, declaration, found.value.facts)
     whole_facts = expressions.measured(facts)
     if not declarations.is_comparable(
-        checking, number, value.facts.type, whole_facts, known, name=objective
+        checking, number, value.facts.type, whole_facts, known, objective
     ):
         return None
     return (typed.ComparisonInfo(objective, operator, float(known)),)

@@ -10,6 +10,8 @@ from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking
 from ev3lang.syntax import tree
 
+DEFAULT_CONFIDENCE = 0.95
+
 FIRST_QUERY = 20
 """Rule `gate` asks its first question at a twentieth of the budget."""
 
@@ -39,7 +41,7 @@ def guard_needs(delta: float, margin: float) -> int:
 def confidence(checking: Checking, accept: tree.Accept) -> float | None:
     """The confidence that is written or meant; None where it is at fault."""
     if accept.confidence is None:
-        return 0.95
+        return DEFAULT_CONFIDENCE
     expr = expressions.infer(checking, accept.confidence)
     number = None if expr is None else known_number(checking, expr)
     return number if number is not None and 0 < number < 1 else None

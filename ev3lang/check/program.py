@@ -20,7 +20,7 @@ from ev3lang.check import (
     sweeps,
     typed,
 )
-from ev3lang.check.checking import Checking
+from ev3lang.check.checking import Checking, only
 from ev3lang.check.resolve import definitions, resolve
 from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Label
 from ev3lang.source import Span
@@ -392,7 +392,7 @@ def _batches(checking: Checking, info: typed.DataInfo, explore: typed.ExploreInf
     place: tree.Node = data.batch_place(declaration)
     block = checking.names.explore
     if batch is not None and block is not None:
-        stated = phases.only(checking, block.items, tree.Batch, "`batch`")
+        stated = only(checking, block.items, tree.Batch, "`batch`")
         place = place if stated is None else stated.size
     data.check_batch(checking, info, info.batch if batch is None else batch, place)
 

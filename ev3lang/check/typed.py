@@ -140,6 +140,10 @@ class NormalizeInfo:
     std: tuple[float, ...] | None
 
 
+SPLITS = ("explore", "assess", "adapt", "report")
+"""What examples are used for, each for one: gradients, ranking, accepting, the final report."""
+
+
 def split_sizes(rows: int, shares: Sequence[float]) -> tuple[int, ...]:
     """How many examples each split gets: its share of the rows, rounded by largest remainder.
 

@@ -14,7 +14,8 @@ from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import Option
 from ev3lang.check import data, declarations, models, sweeps, typed
 from ev3lang.check.checking import Checking
-from ev3lang.check.phases import DEFAULT_CONFIDENCE, DEFAULT_EVALUATION
+from ev3lang.check.phases import DEFAULT_EVALUATION
+from ev3lang.check.power import DEFAULT_CONFIDENCE
 from ev3lang.check.resolve import resolve
 from ev3lang.diagnostics.diagnostic import NOT_BUILT
 from ev3lang.explain.values import counted, grouped, listed, percent, written
@@ -277,9 +278,9 @@ class _Spec:
         split = info.split
         assert split is not None, "only an endless source has none"
         how = "at random" if split.method is None else f"{split.method} by {split.by}"
-        shares = "/".join(f"{100 * split.shares[use].fraction:g}" for use in data.USES)
+        shares = "/".join(f"{100 * split.shares[use].fraction:g}" for use in typed.SPLITS)
         lines.append(self.setting("split", item, f"{shares} {how}", f"{shares} {how}") + ":")
-        for use in data.USES:
+        for use in typed.SPLITS:
             share, count = split.shares[use], info.examples(use)
             part = "" if share.part is None else f" of the file's own {share.part}"
             examples = "" if count is None else f", {grouped(count)} examples"

@@ -9,10 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ev3lang.catalog.signature import Type
-from ev3lang.check.typed import split_sizes
+from ev3lang.check.typed import SPLITS, split_sizes
 from ev3lang.plan.plan import DataPlan, Normalized, Split
-
-SPLITS = ("explore", "assess", "adapt", "report")
 
 Tables: TypeAlias = dict[str, dict[str, np.ndarray]]
 """Split to field to all its examples, `[B, *dimensions]`; float32, int32 for labels, bool."""

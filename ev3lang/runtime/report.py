@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import BaselinePlan, Candidate, Plan
-from ev3lang.runtime.data import SPLITS
 from ev3lang.runtime.events import Closed, Decision, Evidence, IterationDone, interval_json, number
 from ev3lang.runtime.intervals import Interval
 
