@@ -21,6 +21,7 @@ STRATEGIES = (
             ),
         ),
         source="Rechenberg (1973); Salimans et al. (2017), arXiv:1703.03864",
+        is_built=False,
     ),
 )
 
@@ -39,6 +40,7 @@ PERTURBATIONS = (
             ),
         ),
         source="Matyas (1965), Autom. Remote Control 26:246-253",
+        is_built=False,
     ),
 )
 
@@ -54,6 +56,7 @@ GROWTH = (
         summary="more units in every hidden layer, copied so that outputs stay",
         options=(_FACTOR, _NOISE),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+        is_built=False,
     ),
     Operation(
         name="widen_stage",
@@ -64,24 +67,28 @@ GROWTH = (
             _NOISE,
         ),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+        is_built=False,
     ),
     Operation(
         name="deepen",
         summary="more layers at the end, each the identity at first",
         options=(_COUNT, _NOISE),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+        is_built=False,
     ),
     Operation(
         name="deepen_every_stage",
         summary="more blocks in every stage of a residual network",
         options=(_COUNT, _NOISE),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
+        is_built=False,
     ),
     Operation(
         name="fresh",
         summary="a larger network that starts anew: it doesn't keep the function",
         options=(_FACTOR,),
         source="Ding et al. (2023), arXiv:2310.18893",
+        is_built=False,
     ),
 )
 

@@ -238,9 +238,13 @@ class DataSource:
 
 @attrs.frozen(eq=False)
 class Operation:
-    """A strategy, a growth operator or an augmentation, by what the search does with it."""
+    """A strategy, a growth operator or an augmentation, by what the search does with it.
+
+    is_built  whether the backend has it; else a spec with it is checked and can't be run
+    """
 
     name: str
     summary: str
     options: tuple[Option, ...] = ()
     source: str = ""
+    is_built: bool = True

@@ -108,14 +108,19 @@ def models_of(*exprs: Expr) -> tuple[str, ...]:
 class Split:
     """Shares of a finite source, in the order explore, assess, adapt, report.
 
-    shares   fractions in [0, 1] that sum to at most 1
-    by       the field a stratified draw keeps the proportions of, None for a plain draw
+    shares   fractions in [0, 1], each of its part, that sum to at most 1 a part
+    by       the field that `method` reads, None for a plain draw
     seed     of the draw, apart from the experiment's
+    method   `stratified`: each split keeps the proportions of `by`; `grouped`: no value of it
+             is in two splits; `ordered`: explore has the least values, report the greatest
+    parts    the file's own split that each share is drawn from, None for the whole
     """
 
     shares: tuple[float, float, float, float]
     by: str | None
     seed: int
+    method: Literal["stratified", "grouped", "ordered"] = "stratified"
+    parts: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
 
 
 @attrs.frozen
@@ -140,12 +145,44 @@ class Normalized:
 
 
 @attrs.frozen
+class Operation:
+    """One augmentation with all its options, defaults filled in."""
+
+    name: str
+    options: Options
+
+
+@attrs.frozen
+class Augmented:
+    """A field changed at random whenever explore draws it, and nowhere else."""
+
+    field: str
+    operations: tuple[Operation, ...]
+
+
+@attrs.frozen
+class Known:
+    """A field that only part of the explore split shows.
+
+    count   of a seeded draw, stratified where the field is a class; None with a mask
+    mask    the bool field that says which examples have it; None with a count
+    """
+
+    field: str
+    count: int | None
+    mask: str | None
+
+
+@attrs.frozen
 class DataPlan:
     """What is read, how it is split, and how batches are drawn.
 
     split         None for an endless source
     rows          examples of a finite source, where known before reading
     evaluate      batches in one evaluation draw of an endless source; None for a finite one
+    origins       where a file has a field under another name, or in columns (first, last) of a
+                  table, both in, counted from 1
+    rows_in       examples that the spec says each part of a file has
     """
 
     name: str
@@ -158,6 +195,10 @@ class DataPlan:
     rows: int | None
     batch: int
     evaluate: int | None = None
+    origins: tuple[tuple[str, str | tuple[int, int]], ...] = ()
+    rows_in: tuple[tuple[str, int], ...] = ()
+    augmented: tuple[Augmented, ...] = ()
+    known: tuple[Known, ...] = ()
 
     @property
     def is_endless(self) -> bool:
@@ -185,14 +226,30 @@ class Layers:
 
 
 @attrs.frozen
+class Module:
+    """A flax module of the user's: `target` is `package.module:Class`."""
+
+    target: str
+    options: Options
+
+
+@attrs.frozen
 class ModelPlan:
-    """A network: the shape of its joined input, its layers, and what its output means."""
+    """A network: the shape of its joined input, its layers, and what its output means.
+
+    takes    `tokens` where the input is whole numbers, -1 for padding, that are embedded
+    start    where its weights come from; None: drawn by its name
+    module   the user's own network in the place of layers, which are none then
+    """
 
     name: str
     input: tuple[int, ...]
     output: Type
     layers: Layers
     is_explored: bool
+    takes: Literal["numbers", "tokens"] = "numbers"
+    start: TrainedBy | FromCheckpoint | None = None
+    module: Module | None = None
 
 
 @attrs.frozen
@@ -205,10 +262,33 @@ class Link:
 
 @attrs.frozen
 class OptimizerPlan:
-    """A chain of links; `name` is what the report calls it."""
+    """A chain of links; `name` is what the report calls it.
+
+    decays   what a link's weight decay reaches; `matrices` are arrays of two axes or more
+    """
 
     name: str
     links: tuple[Link, ...]
+    decays: Literal["all", "matrices"] = "all"
+
+
+@attrs.frozen
+class TrainedBy:
+    """Weights from training before the run, on the explore split: `length` epochs or steps."""
+
+    loss: Expr
+    loss_name: str
+    optimizer: OptimizerPlan
+    length: int
+    unit: Literal["epochs", "steps"]
+    batch: int
+
+
+@attrs.frozen
+class FromCheckpoint:
+    """Weights from a file or folder: our own `accepted/`, orbax's, or flax's msgpack."""
+
+    path: str
 
 
 # ---------------------------------------------------------------- the three phases
@@ -222,6 +302,7 @@ class Candidate:
             its random draws depend on it
     loss    averaged over a batch of examples and descended
     keeps_state  whether its optimizer state lasts from one iteration to the next
+    parts   how many equal parts of a batch have their gradients computed one after the other
     """
 
     name: str
@@ -231,6 +312,7 @@ class Candidate:
     steps: int
     batch: int
     keeps_state: bool = True
+    parts: int = 1
 
 
 @attrs.frozen
@@ -306,6 +388,7 @@ class BaselinePlan:
     optimizer: OptimizerPlan
     is_same_lineage: bool
     batch: int
+    parts: int = 1
 
 
 @attrs.frozen
@@ -316,6 +399,7 @@ class Plan:
     rank_by    the objective whose mean on assess orders the candidates
     move       when the best candidate becomes current
     objectives every declared one, measured for every candidate each iteration
+    precision  what models compute in; weights, optimizers and statistics stay float32
     """
 
     name: str
@@ -332,6 +416,7 @@ class Plan:
     stop: StopPlan
     shown: tuple[Shown, ...]
     baselines: tuple[BaselinePlan, ...]
+    precision: Literal["f32", "bf16"] = "f32"
 
     def objective(self, name: str) -> ObjectivePlan:
         """The declared objective of that name."""
