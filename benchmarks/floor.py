@@ -1,4 +1,4 @@
-"""The floor: the same gradient steps and forward passes, by hand in one scan, and nothing else.
+"""The floor: the same gradient steps and forward passes, by hand in one program, and nothing else.
 
 No choice, no evidence, no stop, no quarantine, nothing told: what any program has to pay.
 """
@@ -6,61 +6,68 @@ No choice, no evidence, no stop, no quarantine, nothing told: what any program h
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.workloads import STEPS, Workload
+from benchmarks import by_hand
+from benchmarks.workloads import Workload
 from ev3lang.backend import sources
 from ev3lang.plan.plan import Plan
 
-Params = list[tuple[jax.Array, jax.Array]]
-
 
 def bare(workload: Workload) -> Callable[[], None]:
-    """A function that runs one iteration of bare work, its state kept between calls."""
-    plan = workload.plan
-    key = jax.random.key(plan.seed)
-    params = _start(plan, key)
-    chains = [_chain(each.optimizer) for each in plan.candidates]
-    smoothing = [dict(each.loss.options)["label_smoothing"] for each in plan.candidates]  # type: ignore[union-attr]
-    carried: list[Any] = [params, [chain.init(params) for chain in chains], key]
+    """A function that runs one iteration of bare work, its state kept between calls.
 
-    def loss(params: Params, x: jax.Array, y: jax.Array, smooth: float) -> jax.Array:
-        log_probs = jax.nn.log_softmax(_forward(params, x))
-        at_label = jnp.sum(
-            jnp.where(y[:, None] == jnp.arange(log_probs.shape[-1]), log_probs, 0), -1
-        )
-        return -jnp.mean((1 - smooth) * at_label + smooth * jnp.mean(log_probs, -1))
+    All candidates take each step side by side in a scan. A net with convolutions has its steps
+    written out instead: JAX's own gradients of one are slow inside a scan on a CPU (jax#12868).
+    """
+    plan = workload.plan
+    (model,) = plan.models
+    net = by_hand.net(model)
+    is_unrolled = any(layer.name == "resnet" for layer in model.layers.layers)
+    key = jax.random.key(plan.seed)
+    params = net.start(key)
+    chains = [chain(each.optimizer) for each in plan.candidates]
+    smoothing = [smooth(each.loss) for each in plan.candidates]
+    trained, _ = by_hand.parted(params)
+    carried: list[Any] = [params, [chain.init(trained) for chain in chains], key]
+
+    def loss(trained: Any, still: Any, x: jax.Array, y: jax.Array, smooth: float) -> Any:
+        scores, after = net.forward(by_hand.joined(trained, still), x, True)
+        return by_hand.entropy(scores, y, smooth), by_hand.parted(after)[1]
+
+    def right(params: Any, fields: tuple[jax.Array, jax.Array]) -> jax.Array:
+        scores, _ = net.forward(params, fields[0], False)
+        return jnp.mean(jnp.argmax(scores, -1) == fields[1])
+
+    def step(carry: Any, batch: Any) -> Any:
+        followed = []
+        for one_chain, share, (params, opt_state) in zip(chains, smoothing, carry, strict=True):
+            trained, still = by_hand.parted(params)
+            grads, still = jax.grad(loss, has_aux=True)(trained, still, *batch, share)
+            updates, opt_state = one_chain.update(grads, opt_state, trained)
+            params = by_hand.joined(optax.apply_updates(trained, updates), still)
+            followed.append((params, opt_state))
+        return followed, None
 
     @jax.jit
-    def iteration(tables: Any, params: Params, opt_states: Any, key: jax.Array) -> Any:
+    def iteration(tables: Any, params: Any, opt_states: Any, key: jax.Array) -> Any:
         draw_key, key = jax.random.split(key)
         xs, ys = _batches(plan, tables, draw_key)
-
-        def step(carry: Any, batch: Any) -> Any:
-            followed = []
-            for chain, smooth, (params, opt_state) in zip(chains, smoothing, carry, strict=True):
-                grads = jax.grad(loss)(params, *batch, smooth)
-                updates, opt_state = chain.update(grads, opt_state, params)
-                followed.append((optax.apply_updates(params, updates), opt_state))
-            return followed, None
-
-        carry, _ = jax.lax.scan(step, [(params, state) for state in opt_states], (xs, ys))
-        right = [
-            jnp.mean(jnp.argmax(_forward(params, x), -1) == y)
-            for params, _ in carry
-            for x, y in [_evaluation(plan, tables, "assess", draw_key)]
+        carry = [(params, state) for state in opt_states]
+        if is_unrolled:
+            for place in range(plan.candidates[0].steps):
+                carry, _ = step(carry, (xs[place], ys[place]))
+        else:
+            carry, _ = jax.lax.scan(step, carry, (xs, ys))
+        shares = [right(params, _evaluation(plan, tables, "assess", key)) for params, _ in carry]
+        shares += [
+            right(params, _evaluation(plan, tables, "adapt", draw_key)) for params, _ in carry[:2]
         ]
-        right += [
-            jnp.mean(jnp.argmax(_forward(params, x), -1) == y)
-            for params in (carry[0][0], carry[1][0])
-            for x, y in [_evaluation(plan, tables, "adapt", draw_key)]
-        ]
-        return carry[0][0], [state for _, state in carry], key, jnp.stack(right)
+        return carry[0][0], [state for _, state in carry], key, jnp.stack(shares)
 
     tables = jax.device_put(workload.tables)
 
@@ -70,42 +77,27 @@ def bare(workload: Workload) -> Callable[[], None]:
     return run
 
 
-def _start(plan: Plan, key: jax.Array) -> Params:
-    (model,) = plan.models
-    (layer,) = model.layers.layers
-    options: dict[str, Any] = dict(layer.options)
-    size = 1
-    for dimension in layer.input:
-        size *= dimension
-    widths = (size, *options["hidden"], layer.output[0])
-    return [
-        (jax.random.normal(key, (a, b)) / jnp.sqrt(a), jnp.zeros(b)) for a, b in pairwise(widths)
-    ]
-
-
-def _forward(params: Params, x: jax.Array) -> jax.Array:
-    x = x.reshape(x.shape[0], -1)
-    for weights, bias in params[:-1]:
-        x = jax.nn.relu(x @ weights + bias)
-    weights, bias = params[-1]
-    return x @ weights + bias
-
-
-def _chain(optimizer: Any) -> optax.GradientTransformation:
+def chain(optimizer: Any) -> optax.GradientTransformation:
+    """A candidate's optimizer straight from optax."""
     (link,) = optimizer.links
     return getattr(optax, link.name)(**dict(link.options))
 
 
+def smooth(loss: Any) -> float:
+    """The label smoothing of a candidate's cross entropy."""
+    return float(dict(loss.options)["label_smoothing"])
+
+
 def _batches(plan: Plan, tables: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """[STEPS, batch, ...] inputs and labels: slices, in the order of the file."""
-    batch = plan.data.batch
+    """[steps, batch, ...] inputs and labels: slices, in the order of the file."""
+    batch, steps = plan.data.batch, plan.candidates[0].steps
     if plan.data.is_endless:
-        drawn = sources.two_moons(key, STEPS * batch, noise=0.3)
-        return drawn["point"].reshape(STEPS, batch, 2), drawn["label"].reshape(STEPS, batch)
-    image, label = tables["explore"]["image"], tables["explore"]["label"]
-    epoch = len(image) // batch
-    rows = (jnp.arange(STEPS) % epoch)[:, None] * batch + jnp.arange(batch)
-    return image[rows], label[rows]
+        drawn = sources.two_moons(key, steps * batch, noise=0.3)
+        return drawn["point"].reshape(steps, batch, 2), drawn["label"].reshape(steps, batch)
+    inputs, labels = columns(plan, tables["explore"])
+    epoch = len(inputs) // batch
+    rows = (jnp.arange(steps) % epoch)[:, None] * batch + jnp.arange(batch)
+    return inputs[rows], labels[rows]
 
 
 def _evaluation(plan: Plan, tables: Any, split: str, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -113,4 +105,10 @@ def _evaluation(plan: Plan, tables: Any, split: str, key: jax.Array) -> tuple[ja
         assert plan.data.evaluate is not None
         drawn = sources.two_moons(key, plan.data.evaluate * plan.data.batch, noise=0.3)
         return drawn["point"], drawn["label"]
-    return tables[split]["image"], tables[split]["label"]
+    return columns(plan, tables[split])
+
+
+def columns(plan: Plan, table: Any) -> tuple[Any, Any]:
+    """Inputs and labels of a table: the first two fields of every workload."""
+    (inputs, _), (labels, _) = plan.data.fields
+    return table[inputs], table[labels]

@@ -1,13 +1,17 @@
-"""What is timed: two experiments as plans, with their data."""
+"""What is timed: experiments as plans, with their data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 
+from ev3lang.analysis import analyze
 from ev3lang.catalog.signature import Type
+from ev3lang.check.typed import SPLITS, split_sizes
+from ev3lang.compile import experiment
 from ev3lang.plan.plan import (
     Apply,
     Candidate,
@@ -27,6 +31,7 @@ from ev3lang.plan.plan import (
     StopPlan,
 )
 from ev3lang.runtime import data as runtime_data
+from ev3lang.source import Source
 
 Tables = dict[str, dict[str, np.ndarray]]
 
@@ -88,7 +93,104 @@ def b() -> Workload:
     return Workload("B", plan, runtime_data.read(data), about)
 
 
-WORKLOADS = {"A": a, "B": b}
+def c() -> Workload:
+    """A small residual net: convolutions, and batch norm's running statistics."""
+    plan = _written("C", IMAGES)
+    return Workload(
+        "C", plan, _noise(plan), "32 x 32 x 3 images, resnet 16/32/64, batch 64, " + TWO
+    )
+
+
+def d() -> Workload:
+    """A small encoder of tokens."""
+    plan = _written("D", TOKENS)
+    about = "128 tokens, transformer of 2 layers, 64 wide, batch 64, "
+    return Workload("D", plan, _noise(plan), about + TWO)
+
+
+def e() -> Workload:
+    """B with a frozen teacher: two of the four losses read its outputs."""
+    same = b()
+    image, label = (Field(name, type_) for name, type_ in same.plan.data.fields)
+    logits, taught = (Forward(name, (image,), Type("logits", (10,))) for name in ("net", "teacher"))
+    probs = Type("probs", (10,))
+    student, teacher = (Apply("softmax", (each,), probs, "example") for each in (logits, taught))
+    losses = {
+        "entropy": _loss("cross_entropy", logits, label, class_weights=None, label_smoothing=0.0),
+        "taught": Apply("kl_divergence", (teacher, student), Type("real"), "example"),
+    }
+    plan = attrs.evolve(
+        same.plan,
+        name="E",
+        models=(
+            *same.plan.models,
+            attrs.evolve(
+                _mlp((8, 8, 1), (512, 512), taught.type), name="teacher", is_explored=False
+            ),
+        ),
+        candidates=_candidates(losses, (_adamw(1e-3), _sgd(0.01, 0.9)), same.plan.data.batch),
+    )
+    return Workload("E", plan, same.tables, "B with a frozen teacher, mlp [512, 512]")
+
+
+WORKLOADS = {"A": a, "B": b, "C": c, "D": d, "E": e}
+
+TWO = "2 candidates of 10 steps, 256 assess and 256 adapt examples"
+
+_REST = """
+loss entropy = cross_entropy(net({input}), label)
+objective accuracy = maximize argmax(net({input})) == label
+explore net {{ descend entropy with adamw(1e-3), sgd(0.1, momentum: 0.9) for 10 steps }}
+assess net {{ rank by accuracy }}
+adapt net {{ accept when accuracy improves; stop after 1_000_000_000 iterations }}
+"""
+
+IMAGES = """ev3 1
+data pictures = npz("made up") {
+  image: f32[32, 32, 3]
+  label: class[10]
+  rows 2_560
+  split explore 70%, assess 10%, adapt 10%, report 10%
+  batch 64
+}
+model net: image -> logits(label) = resnet(stages: [1, 1, 1], width: 16, shortcut: projection)
+""" + _REST.format(input="image")
+
+TOKENS = """ev3 1
+data texts = npz("made up") {
+  text: tokens[1000, 128]
+  label: class[5]
+  rows 2_560
+  split explore 70%, assess 10%, adapt 10%, report 10%
+  batch 64
+}
+model net: text -> logits(label) =
+  embed(64) | transformer(layers: 2, heads: 4, width: 64) | mean_pool | dense
+""" + _REST.format(input="text")
+
+
+def _written(name: str, text: str) -> Plan:
+    """The plan of a spec."""
+    return experiment(analyze(Source(f"{name}.ev3", text))).plan
+
+
+def _noise(plan: Plan) -> Tables:
+    """Random examples in the spec's shares: what a step costs doesn't depend on what it reads."""
+    generator = np.random.default_rng(0)
+    assert plan.data.split is not None
+    assert plan.data.rows is not None
+    tables: Tables = {}
+    sizes = split_sizes(plan.data.rows, plan.data.split.shares)
+    for split, count in zip(SPLITS, sizes, strict=True):
+        tables[split] = {}
+        for name, type_ in plan.data.fields:
+            if type_.kind == "f32":
+                values = generator.normal(size=(count, *type_.dimensions)).astype(np.float32)
+            else:
+                highest, *shape = type_.dimensions
+                values = generator.integers(0, highest, (count, *shape), np.int32)
+            tables[split][name] = values
+    return tables
 
 
 def _plan(
@@ -112,11 +214,7 @@ def _plan(
         data=data,
         models=(model,),
         explored=model.name,
-        candidates=tuple(
-            Candidate(f"{loss} with {each.name}", expr, loss, each, STEPS, data.batch)
-            for loss, expr in losses.items()
-            for each in optimizers
-        ),
+        candidates=_candidates(losses, optimizers, data.batch),
         batches="shared",
         objectives=(ObjectivePlan("accuracy", accuracy, "maximize", None, (0.0, 1.0)),),
         rank_by="accuracy",
@@ -125,6 +223,16 @@ def _plan(
         stop=StopPlan(NEVER, None, (), False),
         shown=(),
         baselines=(),
+    )
+
+
+def _candidates(
+    losses: Mapping[str, Expr], optimizers: tuple[OptimizerPlan, ...], batch: int
+) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(f"{loss} with {each.name}", expr, loss, each, STEPS, batch)
+        for loss, expr in losses.items()
+        for each in optimizers
     )
 
 
