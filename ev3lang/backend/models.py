@@ -7,48 +7,122 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import attrs
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from ev3lang.backend.convolutions import Padding, convolution
+from ev3lang.backend.passes import Pass
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
 
 Params: TypeAlias = dict[str, Any]
-"""Nested dicts of float32 arrays, one for each weight and bias."""
+"""Nested dicts of float32 arrays: one for each weight and bias, and under the name `statistics`
+what batch norm keeps of the batches it has seen."""
+
+STATISTICS = "statistics"
 
 
 def init(model: ModelPlan, key: Array) -> Params:
     """Fresh parameters: weights LeCun normal, biases 0, scales 1, as flax has them.
 
     key       [] of `jax.random.key`; equal keys give equal parameters
-    returns   nested dicts of float32 arrays
+    returns   nested dicts of float32 arrays; running statistics of mean 0 and variance 1
     Source: LeCun et al. (1998), Efficient BackProp, section 4.6: variance 1 / inputs; drawn from
-    a normal distribution that is cut off at two standard deviations.
+    a normal distribution that is cut off at two standard deviations. Convolutions of a `resnet`:
+    He et al. (2015), arXiv:1502.01852, variance 2 / outputs.
     """
-    return nnx.to_pure_dict(nnx.state(_network(model, key), nnx.Param))
+    return _as_dict(_network(model, key))
 
 
-def apply(model: ModelPlan, params: Params, x: Array, *, dropout_key: Array | None) -> Array:
-    """What the model makes of a batch.
+def apply(
+    model: ModelPlan,
+    params: Params,
+    x: Array,
+    *,
+    dropout_key: Array | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> Array:
+    """What the model makes of a batch; batch norm goes by its running statistics.
 
     params        as `init` gives them
-    x             [B, *model.input], or [B] where that is one number; any real dtype
+    x             [B, *model.input], or [B] where that is one number; any real dtype, whole
+                  numbers with -1 for padding where the model takes tokens
     dropout_key   [] of `jax.random.key`, or None: then nothing is dropped
-    returns       [B, *model.output.dimensions] float32
+    dtype         what the layers compute in
+    returns       [B, *model.output.dimensions] float32, or float64 where `dtype` is
     """
+    return _passed(model, params, x, Pass(dropout_key), dtype)[0]
+
+
+def train(
+    model: ModelPlan,
+    params: Params,
+    x: Array,
+    *,
+    dropout_key: Array | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Array, Params]:
+    """As `apply`, in training: batch norm goes by the batch, and the statistics move on.
+
+    returns   the outputs, and the running statistics behind this batch as `parted` gives them
+    """
+    y, network = _passed(model, params, x, Pass(dropout_key, is_training=True), dtype)
+    return y, parted(_as_dict(network))[1]
+
+
+def _passed(
+    model: ModelPlan, params: Params, x: Array, pass_: Pass, dtype: DTypeLike
+) -> tuple[Array, Pipe]:
     graph, _ = _skeleton(model)
-    batch = x.shape[:1]
+    learned, statistics = parted(params)
+    learned = jax.tree.map(lambda leaf: leaf.astype(dtype), learned)
+    network = nnx.merge(graph, joined(learned, statistics))
     # Layers take and give vectors at least, also where the model's input or output is one number.
-    y = nnx.merge(graph, params)(x.reshape(batch + model.input).astype(jnp.float32), dropout_key)
-    return y.reshape(batch + model.output.dimensions)
+    x = x.reshape(x.shape[:1] + model.input)
+    if model.takes == "tokens":
+        pass_ = attrs.evolve(pass_, mask=x >= 0)
+    else:
+        x = x.astype(dtype)
+    y = network(x, pass_).reshape(x.shape[:1] + model.output.dimensions)
+    return y.astype(jnp.promote_types(dtype, jnp.float32)), network
+
+
+def parted(params: Params) -> tuple[Params, Params]:
+    """What a model learns, and the running statistics beside it, empty where it keeps none."""
+    learned: Params = {}
+    statistics: Params = {}
+    for name, value in params.items():
+        if name == STATISTICS:
+            statistics[name] = value
+        elif isinstance(value, dict):
+            learned[name], still = parted(value)
+            if still:
+                statistics[name] = still
+        else:
+            learned[name] = value
+    return learned, statistics
+
+
+def joined(learned: Params, statistics: Params) -> Params:
+    """Both parts of a model's weights as one tree again."""
+    whole = dict(learned)
+    for name, value in statistics.items():
+        whole[name] = joined(learned[name], value) if name in learned else value
+    return whole
+
+
+def _as_dict(network: Pipe) -> Params:
+    return nnx.to_pure_dict(nnx.state(network, (nnx.Param, nnx.BatchStat)))
 
 
 def parameters(model: ModelPlan) -> int:
     """How many numbers the model learns. No array is built."""
     _, state = _skeleton(model)
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.to_pure_dict(state)))
+    learned, _ = parted(nnx.to_pure_dict(state))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(learned))
 
 
 def depth(model: ModelPlan) -> int:
@@ -76,8 +150,9 @@ def _dense_layers_of(layer: LayerPlan) -> int:
 
 
 def l2(params: Params) -> Array:
-    """The sum of the squares of all parameters: [] float32."""
-    return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)), jnp.zeros(()))
+    """The sum of the squares of all that is learned: [] float32."""
+    learned, _ = parted(params)
+    return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(learned)), jnp.zeros(()))
 
 
 def _network(model: ModelPlan, key: Array) -> Pipe:
@@ -99,7 +174,7 @@ def _skeleton(model: ModelPlan) -> tuple[Any, Any]:
 class Pipe(nnx.Module):
     """Layers one after the other, each under its name and place: `dense_1`.
 
-    Like every module here it is called with a batch [B, ...] and a key for dropout, or None.
+    Like every module here it is called with a batch [B, ...] and the pass it is part of.
     """
 
     def __init__(self, layers: Layers, rngs: nnx.Rngs) -> None:
@@ -107,14 +182,10 @@ class Pipe(nnx.Module):
         for name, layer in zip(self.names, layers.layers, strict=True):
             setattr(self, name, LAYERS[layer.name](layer.input, rngs, **dict(layer.options)))
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
+    def __call__(self, x: Array, pass_: Pass) -> Array:
         for place, name in enumerate(self.names):
-            x = getattr(self, name)(x, _key_of(dropout_key, place))
+            x = getattr(self, name)(x, pass_.at(place))
         return x
-
-
-def _key_of(dropout_key: Array | None, place: int) -> Array | None:
-    return None if dropout_key is None else jax.random.fold_in(dropout_key, place)
 
 
 class Mlp(nnx.Module):
@@ -137,8 +208,8 @@ class Mlp(nnx.Module):
             features = size
         self.output = nnx.Linear(features, width, rngs=rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         x = flatten(x)
         for name in self.names:
             x = self.activation(getattr(self, name)(x))
@@ -151,8 +222,8 @@ class Dense(nnx.Module):
     def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, width: int) -> None:
         self.linear = nnx.Linear(shape[-1], width, rngs=rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         return self.linear(x)
 
 
@@ -164,8 +235,8 @@ class LayerNorm(nnx.Module):
         # that are large and close together.
         self.norm = nnx.LayerNorm(shape[-1], epsilon=epsilon, use_fast_variance=False, rngs=rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         return self.norm(x)
 
 
@@ -186,12 +257,55 @@ class Conv(nnx.Module):
         self.padding = padding
         self.conv = nnx.Conv(shape[-1], width, (kernel, kernel), rngs=rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         # flax's own forward pass has JAX's gradients, which are slow inside a loop on a CPU.
         kernel, bias = self.conv.kernel[...], self.conv.bias
         assert bias is not None, "flax's default is to have one"
         return convolution(x, kernel, self.stride, self.padding) + bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """Mean 0 and variance 1 of each channel, then a learned scale and bias of each.
+
+    In training the mean and variance are the batch's own, over examples and places, and the
+    running ones keep `momentum` of themselves and take the rest from it; else they are the
+    running ones. All of that is in float32 at least. Source: Ioffe and Szegedy (2015),
+    arXiv:1502.03167; variances are those of the batch, not corrected for its size, as in flax.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs, *, momentum: float) -> None:
+        del rngs
+        self.momentum = momentum
+        self.scale = nnx.Param(jnp.ones(shape[-1]))
+        self.bias = nnx.Param(jnp.zeros(shape[-1]))
+        self.statistics = Statistics(shape[-1])
+
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        mean, var = self.statistics.mean[...], self.statistics.var[...]
+        if pass_.is_training:
+            wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+            axes = tuple(range(x.ndim - 1))
+            batch_mean = jnp.mean(wide, axes)
+            batch_var = jnp.mean(jnp.square(wide - batch_mean), axes)
+            keep = self.momentum
+            self.statistics.mean[...] = keep * mean + (1 - keep) * batch_mean
+            self.statistics.var[...] = keep * var + (1 - keep) * batch_var
+            mean, var = batch_mean, batch_var
+        scale = self.scale[...] * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+        return ((x - mean) * scale + self.bias[...]).astype(x.dtype)
+
+
+class Statistics(nnx.Module):
+    """Running mean and variance of each channel: nothing descends them."""
+
+    def __init__(self, channels: int) -> None:
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+
+
+BATCH_NORM_EPSILON = 1e-5
+"""What keeps a channel that doesn't vary from a division by zero, as in flax."""
 
 
 class GroupNorm(nnx.Module):
@@ -201,8 +315,8 @@ class GroupNorm(nnx.Module):
         # As in `LayerNorm`: the fast variance loses digits.
         self.norm = nnx.GroupNorm(shape[-1], groups, use_fast_variance=False, rngs=rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         return self.norm(x)
 
 
@@ -213,8 +327,9 @@ class Dropout(nnx.Module):
         del shape, rngs
         self.dropout = nnx.Dropout(rate)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        return self.dropout(x, deterministic=dropout_key is None, rngs=dropout_key)
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        key = pass_.dropout_key
+        return self.dropout(x, deterministic=key is None, rngs=key)
 
 
 class Residual(nnx.Module):
@@ -224,8 +339,8 @@ class Residual(nnx.Module):
         del shape
         self.layers = Pipe(layers, rngs)
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        return x + self.layers(x, dropout_key)
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        return x + self.layers(x, pass_)
 
 
 class Repeat(nnx.Module):
@@ -237,10 +352,24 @@ class Repeat(nnx.Module):
         for name in self.names:
             setattr(self, name, Pipe(layers, rngs))
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
+    def __call__(self, x: Array, pass_: Pass) -> Array:
         for place, name in enumerate(self.names):
-            x = getattr(self, name)(x, _key_of(dropout_key, place))
+            x = getattr(self, name)(x, pass_.at(place))
         return x
+
+
+class MeanPool(nnx.Module):
+    """[B, ..., C] -> [B, C], the mean over all that is between, without what is padding."""
+
+    def __init__(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> None:
+        del shape, rngs
+
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        if pass_.mask is None:
+            return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+        is_there = pass_.mask[..., None].astype(x.dtype)
+        # A sequence that is all padding has a mean of 0.
+        return jnp.sum(x * is_there, 1) / jnp.maximum(jnp.sum(is_there, 1), 1)
 
 
 class Elementwise(nnx.Module):
@@ -249,8 +378,8 @@ class Elementwise(nnx.Module):
     def __init__(self, function: Callable[[Array], Array]) -> None:
         self.function = function
 
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
-        del dropout_key
+    def __call__(self, x: Array, pass_: Pass) -> Array:
+        del pass_
         return self.function(x)
 
 
@@ -275,11 +404,6 @@ def avg_pool(x: Array, *, size: int, stride: int | None) -> Array:
 def _strides(size: int, stride: int | None) -> tuple[int, int]:
     step = size if stride is None else stride
     return step, step
-
-
-def mean_pool(x: Array) -> Array:
-    """[B, ..., C] -> [B, C], the mean over all that is between."""
-    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
 
 
 def _without_parameters(function: Callable[..., Array]) -> Callable[..., Elementwise]:
@@ -309,10 +433,11 @@ LAYERS: Mapping[str, Callable[..., Any]] = {
     "dropout": Dropout,
     "layer_norm": LayerNorm,
     "conv": Conv,
+    "batch_norm": BatchNorm,
     "group_norm": GroupNorm,
     "max_pool": _without_parameters(max_pool),
     "avg_pool": _without_parameters(avg_pool),
-    "mean_pool": _without_parameters(mean_pool),
+    "mean_pool": MeanPool,
     "residual": Residual,
     "repeat": Repeat,
     **{name: _without_parameters(function) for name, function in ACTIVATIONS.items()},

@@ -166,7 +166,6 @@ NETWORKS = (
             ),
         ),
         source="Ioffe and Szegedy (2015), arXiv:1502.03167",
-        is_built=False,
     ),
     Layer(
         name="group_norm",
