@@ -65,7 +65,6 @@ COMING: Mapping[str, str] = MappingProxyType(
         "teacher_network": "a source of data labelled by a random network",
         "next_token": "the target of a language model",
         "params_ema": "a link of an optimizer that averages weights",
-        "flops": "a model's count of floating-point operations",
     }
 )
 """Further names of the language that have no entry yet, each with what it is."""

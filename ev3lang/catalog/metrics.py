@@ -292,6 +292,18 @@ MODEL_FACTS = (
         source="counted",
     ),
     Function(
+        name="flops",
+        inputs=_MODEL,
+        output=parse_type("int"),
+        family="model",
+        level="model",
+        is_differentiable=False,
+        better="lower",
+        summary="operations of one example's forward pass: two for each product with a weight and "
+        "each product of attention",
+        source="counted",
+    ),
+    Function(
         name="depth",
         inputs=_MODEL,
         output=parse_type("int"),

@@ -256,11 +256,18 @@ NETWORKS = (
             Option("norm", "name", default="batch", choices=("batch", "group"), summary="norm"),
             Option("groups", "int", default=8, low=1, summary="groups of `norm: group`"),
             Option(
+                "shortcut",
+                "name",
+                default="projection",
+                choices=("projection", "identity"),
+                summary="what goes past a block that changes the shape: a 1 x 1 convolution, or "
+                "fewer places and channels of zeros",
+            ),
+            Option(
                 "outputs", "int", low=1, summary="numbers in the output; the signature says them"
             ),
         ),
         width_option="outputs",
         source="He et al. (2016), arXiv:1512.03385",
-        is_built=False,
     ),
 )

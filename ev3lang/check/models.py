@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -102,9 +103,8 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
     layers: tuple[typed.LayerInfo, ...] = ()
     if declaration.layers is not None:
         width = output.dimensions[-1] if output.dimensions else 1
-        has_tokens = any(each.kind == "tokens" for each in inputs)
-        gives: Literal["numbers", "tokens"] = "tokens" if has_tokens else "numbers"
-        pipe = _pipe(checking, declaration.layers, input_shape, width, gives)
+        vocabulary = next((each.dimensions[0] for each in inputs if each.kind == "tokens"), None)
+        pipe = _pipe(checking, declaration.layers, input_shape, width, vocabulary)
         if pipe is None:
             return None
         wanted = output.dimensions or (1,)
@@ -227,12 +227,12 @@ def _pipe(
     layers: tree.Expression,
     shape: tuple[Dimension, ...],
     last_width: Dimension | None,
-    gives: Literal["numbers", "tokens"] = "numbers",
+    vocabulary: Dimension | None = None,
 ) -> _Pipe | None:
     """Send a shape through a pipe.
 
     last_width  what the signature asks of the last layer
-    gives       what goes into the first one
+    vocabulary  how many tokens there are, where tokens go into the first one
     """
     done: list[typed.LayerInfo] = []
     current: tuple[Dimension, ...] | None = shape
@@ -242,11 +242,14 @@ def _pipe(
         entry = _entry(checking, stage)
         if isinstance(entry, Layer):
             assert isinstance(stage, (tree.Name, tree.Call))
+            gives: Literal["numbers", "tokens"] = "numbers" if vocabulary is None else "tokens"
             if entry.takes != gives:
                 checking.report(errors.layer_input(stage.span, entry.name, gives))
                 return None
-            gives = "numbers"
-            info = None if current is None else _layer(checking, entry, stage, current, width)
+            info = None
+            if current is not None:
+                info = _layer(checking, entry, stage, current, width, vocabulary)
+            vocabulary = None
             if info is None and current is not None:
                 return None
             if info is not None:
@@ -286,6 +289,7 @@ def _layer(
     stage: tree.Name | tree.Call,
     shape: tuple[Dimension, ...],
     width: Dimension | None,
+    vocabulary: Dimension | None,
 ) -> _Pipe | None:
     bound = bind(checking, stage, [option.name for option in entry.options])
     if bound is None:
@@ -321,7 +325,18 @@ def _layer(
     except ShapeError as error:
         checking.report(errors.layer_shape(stage.span, str(error)))
         return None
-    return _Pipe((_info(entry, options, inner, shape, output),), output)
+    info = _info(entry, options, inner, shape, output)
+    if entry.takes == "tokens":
+        if not isinstance(vocabulary, int):
+            why = f"`{entry.name}` needs to know how many tokens there are, not `{vocabulary}`"
+            checking.report(errors.layer_shape(stage.span, why))
+            return None
+        info = attrs.evolve(info, options=(*info.options, (VOCABULARY, vocabulary)))
+    return _Pipe((info,), output)
+
+
+VOCABULARY = "tokens"
+"""The option that a layer of tokens is told by the model's input: how many there are."""
 
 
 def _inner(
@@ -386,8 +401,16 @@ def _parameters(layer: typed.LayerInfo) -> int | None:
             kernel = options["kernel"]
             assert isinstance(kernel, int)
             return (kernel**2 * layer.input[-1] + 1) * layer.output[-1]
-        case "layer_norm" | "group_norm":
+        case "layer_norm" | "group_norm" | "batch_norm":
             return 2 * layer.input[-1]
+        case "embed":
+            return _whole(options, VOCABULARY) * _whole(options, "width")
+        case "attention":
+            return _of_attention(layer.input[-1])
+        case "transformer":
+            return _of_transformer(layer)
+        case "resnet":
+            return _of_resnet(layer)
         case "mlp":
             hidden = options["hidden"]
             assert isinstance(hidden, tuple)
@@ -402,6 +425,56 @@ def _parameters(layer: typed.LayerInfo) -> int | None:
         case name if name in ACTIVATIONS:
             return 0
     return None
+
+
+def _whole(options: Mapping[str, Value | None], name: str) -> int:
+    value = options[name]
+    assert isinstance(value, int), f"{name} is checked to be whole"
+    return value
+
+
+def _of_attention(width: int) -> int:
+    """Queries, keys, values and what is made of them: a matrix and a bias each."""
+    return 4 * (width + 1) * width
+
+
+def _of_transformer(layer: typed.LayerInfo) -> int:
+    length, width = layer.input
+    options = dict(layer.options)
+    given = options["feed_forward"]
+    between = given if isinstance(given, int) else 4 * width
+    block = 4 * width + _of_attention(width) + (width + 1) * between + (between + 1) * width
+    positions = length * width if options["positions"] == "learned" else 0
+    return positions + _whole(options, "layers") * block + 2 * width
+
+
+def _of_resnet(layer: typed.LayerInfo) -> int:
+    """Kernels without bias, two numbers a channel for each norm, the dense layer at the end."""
+    options = dict(layer.options)
+    stages = options["stages"]
+    assert isinstance(stages, tuple)
+    width, is_bottleneck = _whole(options, "width"), options["block"] == "bottleneck"
+
+    def normed(kernel: int, before: int, after: int) -> int:
+        return kernel**2 * before * after + 2 * after
+
+    channels = layer.input[-1]
+    total = normed(7 if options["stem"] == "imagenet" else 3, channels, width)
+    channels = width
+    for stage, count in enumerate(stages):
+        inside = width * 2**stage
+        outside = inside * (4 if is_bottleneck else 1)
+        for place in range(count if isinstance(count, int) else 0):
+            if is_bottleneck:
+                total += normed(1, channels, inside) + normed(3, inside, inside)
+                total += normed(1, inside, outside)
+            else:
+                total += normed(3, channels, inside) + normed(3, inside, outside)
+            changes = channels != outside or (stage > 0 and place == 0)
+            if changes and options["shortcut"] == "projection":
+                total += normed(1, channels, outside)
+            channels = outside
+    return total + (channels + 1) * layer.output[-1]
 
 
 def depth(info: typed.ModelInfo) -> int | None:

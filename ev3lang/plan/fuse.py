@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from ev3lang.plan.plan import (
     Candidate,
     Forward,
     FusedPlan,
-    LayerPlan,
     Layers,
     ModelPlan,
     Plan,
@@ -18,6 +15,7 @@ from ev3lang.plan.plan import (
     subexpressions,
 )
 from ev3lang.plan.simplify import simplify
+from ev3lang.plan.work import multiplications
 
 STACKED_BELOW = 1_000_000
 """Multiplications of one forward pass over a batch below which stacking pays on a CPU.
@@ -76,7 +74,7 @@ def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body"
     explored = [model for model in plan.models if model.is_explored]
     if len({_applications(candidate, explored) for candidate in candidates}) > 1:
         return "one body"
-    if any(_convolves(model.layers) for model in explored):
+    if any(_stays_apart(model.layers) for model in explored):
         return "one body"
     # Elsewhere a step of a dense net is bound by the launches of its operations at any size here.
     if platform != "cpu":
@@ -95,36 +93,13 @@ def _applications(candidate: Candidate, explored: list[ModelPlan]) -> frozenset[
     )
 
 
-def _convolves(layers: Layers) -> bool:
+_APART = frozenset({"conv", "resnet", "batch_norm"})
+"""Layers whose nets are never stacked: convolutions, and running statistics of their own."""
+
+
+def _stays_apart(layers: Layers) -> bool:
     return any(
-        layer.name == "conv"
-        or any(isinstance(value, Layers) and _convolves(value) for _, value in layer.options)
+        layer.name in _APART
+        or any(isinstance(value, Layers) and _stays_apart(value) for _, value in layer.options)
         for layer in layers.layers
     )
-
-
-def multiplications(model: ModelPlan) -> int:
-    """How many multiplications of weights one example's forward pass takes."""
-    return _of_layers(model.layers)
-
-
-def _of_layer(layer: LayerPlan) -> int:
-    options: dict[str, Any] = dict(layer.options)
-    match layer.name:
-        case "dense":
-            return math.prod(layer.input) * layer.output[-1]
-        case "conv":
-            return math.prod(layer.output) * int(options["kernel"]) ** 2 * layer.input[-1]
-        case "mlp":
-            widths = (math.prod(layer.input), *options["hidden"], layer.output[-1])
-            return sum(before * after for before, after in pairwise(widths))
-        case "residual":
-            return _of_layers(options["layers"])
-        case "repeat":
-            return int(options["n"]) * _of_layers(options["layers"])
-        case _:
-            return 0
-
-
-def _of_layers(layers: Layers) -> int:
-    return sum(_of_layer(layer) for layer in layers.layers)

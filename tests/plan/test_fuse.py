@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ev3lang.plan.fuse import fuse, multiplications
+from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import Apply, LayerPlan, Layers, ModelPlan, Plan, subexpressions
+from ev3lang.plan.work import multiplications
 from tests.plan import examples
 
 
