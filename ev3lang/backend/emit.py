@@ -24,7 +24,14 @@ from ev3lang.backend.explore import (
 )
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import held
-from ev3lang.backend.rollout import Rolled, gradient_step, known
+from ev3lang.backend.rollout import (
+    Rolled,
+    averaged,
+    ended_with,
+    gradient_step,
+    known,
+    no_average,
+)
 from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
 from ev3lang.backend.streams import Fields
 from ev3lang.check.typed import SPLITS
@@ -364,7 +371,7 @@ def train_baseline(
         return stream, streams.gather(split, rows[0])
 
     def one_step(step: Array, carry: PyTree) -> PyTree:
-        stream, weights, opt_state = carry
+        stream, weights, opt_state, average = carry
         stream, fields = next_batch(step, stream)
         weights, opt_state, _ = gradient_step(
             loss,
@@ -374,11 +381,14 @@ def train_baseline(
             weights,
             opt_state,
             fields,
-            known(frozen, [loss], explored, fields),
+            known(frozen, [loss], explored, fields) if baseline.parts == 1 else {},
+            baseline.parts,
         )
-        return stream, weights, opt_state
+        return stream, weights, opt_state, averaged(average, weights, decay)
 
     weights, restore = held(trained, [baseline.optimizer])
-    carry = (stream, weights, chain.init(weights))
-    _, weights, _ = jax.lax.fori_loop(0, steps, one_step, carry)
-    return restore(weights)
+    decay = optimizers.average_decay(baseline.optimizer)
+    carry = (stream, weights, chain.init(weights.learned), no_average(weights, decay))
+    _, ended, _, average = jax.lax.fori_loop(0, steps, one_step, carry)
+    # after no step there is no average
+    return restore(pick(steps > 0, ended_with(ended, average, decay, steps), weights))

@@ -43,10 +43,12 @@ def explore(fused: FusedPlan, state: RunState, split: Fields) -> tuple[dict[str,
         task = Task(
             losses=[candidate.loss for candidate in candidates],
             chains=[optimizers.build(candidate.optimizer) for candidate in candidates],
+            averages=[optimizers.average_decay(candidate.optimizer) for candidate in candidates],
             networks=networks(plan, state.frozen),
             start=start,
             restore=restore,
             trained=explored_models(plan),
+            parts=candidates[0].parts,
             opt_states=[_opt_state(plan, state, k) for k in group.candidates],
             keys=_dropout_keys(plan, group, state),
             batches=jax.tree.map(lambda each, steps=group.steps: each[:steps], batches),
@@ -68,7 +70,8 @@ def _opt_state(plan: Plan, state: RunState, k: int) -> PyTree:
 def networks(plan: Plan, params: Params) -> Networks:
     """The plan's models with these weights; those that aren't explored never drop anything."""
     still = frozenset(model.name for model in plan.models if not model.is_explored)
-    return Networks({model.name: model for model in plan.models}, params, still=still)
+    dtype = jnp.bfloat16 if plan.precision == "bf16" else jnp.float32
+    return Networks({model.name: model for model in plan.models}, params, still=still, dtype=dtype)
 
 
 def explored_models(plan: Plan) -> frozenset[str]:
@@ -77,7 +80,7 @@ def explored_models(plan: Plan) -> frozenset[str]:
 
 def start_optimizer(plan: Plan, optimizer: OptimizerPlan, params: Params) -> PyTree:
     """An optimizer's state before its first step, for weights as the roll-outs hold them."""
-    return optimizers.build(optimizer).init(held(params, explored_chains(plan))[0])
+    return optimizers.build(optimizer).init(held(params, explored_chains(plan))[0].learned)
 
 
 # ---------------------------------------------------------------- batches

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ev3lang.backend import arithmetic, losses, metrics, models, scores
 from ev3lang.backend.keys import named
@@ -37,12 +38,17 @@ class Networks:
     """The models that an expression may use, with the weights to use them with.
 
     dropout_key   None while nothing is dropped; models in `still` never drop anything
+    dtype         what models compute in
+    moved         in training, the running statistics of each trained model as they stand behind
+                  its last application; None otherwise
     """
 
     plans: Mapping[str, ModelPlan]
     params: Mapping[str, PyTree]
     dropout_key: Array | None = None
     still: frozenset[str] = frozenset()
+    dtype: DTypeLike = jnp.float32
+    moved: dict[str, PyTree] | None = None
 
     def holding(self, params: Mapping[str, PyTree]) -> Networks:
         """The same models, some with these weights instead."""
@@ -52,12 +58,24 @@ class Networks:
         """The same models, dropping what this key says."""
         return attrs.evolve(self, dropout_key=key)
 
+    def training(self) -> Networks:
+        """The same models in one step of training, with nothing moved so far."""
+        return attrs.evolve(self, moved={})
+
     def apply(self, name: str, inputs: Array) -> Array:
         """The model's outputs `[B, *output]` for `[B, *input]`."""
         key = None
         if self.dropout_key is not None and name not in self.still:
             key = named(self.dropout_key, name)
-        return models.apply(self.plans[name], self.params[name], inputs, dropout_key=key)
+        plan, params = self.plans[name], self.params[name]
+        if self.moved is None or name in self.still:
+            return models.apply(plan, params, inputs, dropout_key=key, dtype=self.dtype)
+        if name in self.moved:
+            params = models.joined(models.parted(params)[0], self.moved[name])
+        outputs, self.moved[name] = models.train(
+            plan, params, inputs, dropout_key=key, dtype=self.dtype
+        )
+        return outputs
 
 
 NO_NETWORKS = Networks({}, {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+import jax
 import optax
 import optax.contrib
 from jax.typing import ArrayLike
@@ -13,18 +15,51 @@ from ev3lang.plan.plan import Link, OptimizerPlan
 
 
 def build(optimizer: OptimizerPlan) -> optax.GradientTransformation:
-    """The chain as one optax transformation: `init(params)`, `update(grads, state, params)`."""
-    links = [_build_link(link) for link in optimizer.links]
+    """The chain as one optax transformation: `init(params)`, `update(grads, state, params)`.
+
+    An average of weights is no part of it: roll-outs keep that.
+    """
+    links = [
+        _build_link(link, optimizer.decays) for link in optimizer.links if link.name != AVERAGE
+    ]
     return links[0] if len(links) == 1 else optax.chain(*links)
 
 
-def _build_link(link: Link) -> Any:
+AVERAGE = "params_ema"
+
+
+def average_decay(optimizer: OptimizerPlan) -> float | None:
+    """What an average of weights keeps of itself each step; None where there is no average."""
+    for link in optimizer.links:
+        if link.name == AVERAGE:
+            decay = dict(link.options)["decay"]
+            assert isinstance(decay, int | float)
+            return float(decay)
+    return None
+
+
+def _build_link(link: Link, decays: Literal["all", "matrices"] = "all") -> Any:
     """A transformation or, for the name of a schedule, a function from step count to value."""
     options = {
         name: _build_link(value) if isinstance(value, Link) else value
         for name, value in link.options
     }
+    if decays == "matrices" and "weight_decay" in options:
+        options[_mask_of(link.name)] = are_matrices
     return twin(link.name)(**options)
+
+
+def _mask_of(name: str) -> str:
+    """What a link calls the choice of arrays that its weight decay reaches."""
+    known = inspect.signature(twin(name)).parameters
+    found = [each for each in ("weight_decay_mask", "mask") if each in known]
+    assert found, f"{name} decays all weights; the checker refuses to cut it down"
+    return found[0]
+
+
+def are_matrices(params: Any) -> Any:
+    """True for each array of two axes or more, such as a kernel; not for biases and scales."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def twin(name: str) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ import optax
 
 from ev3lang.backend import expressions
 from ev3lang.backend.expressions import Memo, Networks
+from ev3lang.backend.layout import Held
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.state import Params, PyTree
 from ev3lang.backend.streams import Fields
@@ -27,6 +28,8 @@ class Task:
     """The roll-outs of K candidates with equally many steps.
 
     losses, chains, opt_states   of each candidate
+    averages   the decay of each candidate's average of weights, None for the last weights alone
+    parts      how many parts of a batch have their gradients computed one after the other
     networks   every model, with the weights of those that aren't trained
     start      the weights that all start from, as the roll-out holds them
     restore    from there to each trained model's weights
@@ -39,10 +42,12 @@ class Task:
 
     losses: Sequence[Expr]
     chains: Sequence[optax.GradientTransformation]
+    averages: Sequence[float | None]
     networks: Networks
-    start: PyTree
-    restore: Callable[[PyTree], Params]
+    start: Held
+    restore: Callable[[Held], Params]
     trained: frozenset[str]
+    parts: int
     opt_states: Sequence[PyTree]
     keys: Array | None
     batches: dict[str, Batches]
@@ -50,8 +55,8 @@ class Task:
     read: Callable[[Batches], Fields]
 
     def known(self, fields: Fields) -> Memo:
-        """What the losses need of a batch that no gradient reaches."""
-        return known(self.networks, self.losses, self.trained, fields)
+        """What the losses need of a batch that no gradient reaches; each part finds its own."""
+        return {} if self.parts > 1 else known(self.networks, self.losses, self.trained, fields)
 
 
 @pytree
@@ -59,7 +64,7 @@ class Task:
 class Rolled:
     """What K candidates' roll-outs ended with."""
 
-    weights: PyTree  # [K, ...] as the roll-out holds them
+    weights: Held  # [K, ...]
     opt_states: tuple[PyTree, ...]
     losses: Array  # [K] float32, mean over the steps
 
@@ -77,7 +82,7 @@ def _one_body(task: Task) -> Rolled:
         fields = {name: task.read(batch) for name, batch in batches.items()}
         memos = {name: task.known(fields[name]) for name in fields}
         followed, losses = [], []
-        for k, (weights, opt_state) in enumerate(carry):
+        for k, (weights, opt_state, average) in enumerate(carry):
             stream = task.stream_of[k]
             weights, opt_state, loss = gradient_step(
                 task.losses[k],
@@ -88,17 +93,27 @@ def _one_body(task: Task) -> Rolled:
                 opt_state,
                 fields[stream],
                 memos[stream],
+                task.parts,
             )
-            followed.append((weights, opt_state))
+            followed.append((weights, opt_state, averaged(average, weights, task.averages[k])))
             losses.append(loss)
         return followed, jnp.stack(losses)
 
-    carry = [(task.start, opt_state) for opt_state in task.opt_states]
+    carry = [
+        (task.start, opt_state, no_average(task.start, decay))
+        for opt_state, decay in zip(task.opt_states, task.averages, strict=True)
+    ]
     batches = {name: task.batches[name] for name in task.stream_of}
     ended, losses = jax.lax.scan(body, carry, (batches, task.keys))
+    steps = len(losses)
     return Rolled(
-        stack([weights for weights, _ in ended]),
-        tuple(opt_state for _, opt_state in ended),
+        stack(
+            [
+                ended_with(weights, average, decay, steps)
+                for (weights, _, average), decay in zip(ended, task.averages, strict=True)
+            ]
+        ),
+        tuple(opt_state for _, opt_state, _ in ended),
         jnp.mean(losses, axis=0),
     )
 
@@ -109,18 +124,22 @@ def _stacked(task: Task) -> Rolled:
     Losses and optimizers may differ: each candidate's loss takes its own slice of the outputs,
     and the gradient of the sum of all losses holds each one's own gradient in its slice.
     """
+    assert not jax.tree.leaves(task.start.statistics), "running statistics are not stacked"
+    assert task.parts == 1, "a batch in parts is not stacked"
+    assert not any(task.averages), "averages of weights are not stacked"
     candidates = range(len(task.losses))
     applications = expressions.applications(task.losses, task.trained)
     (stream,) = set(task.stream_of)
 
     def body(carry: PyTree, at_step: PyTree) -> tuple[PyTree, Array]:
         stacked, opt_states = carry
+        still = task.start.statistics
         batch, keys = at_step
         fields = task.read(batch)
         memo = task.known(fields)
 
         def apply_all(weights: PyTree, key: Array | None) -> list[Array]:
-            networks = task.networks.dropping(key).holding(task.restore(weights))
+            networks = task.networks.dropping(key).holding(task.restore(Held(weights, still)))
             seen = dict(memo)
             return [expressions.evaluate(each, fields, networks, seen) for each in applications]
 
@@ -129,7 +148,7 @@ def _stacked(task: Task) -> Rolled:
             losses = []
             for k in candidates:
                 seen = memo | dict(zip(applications, part(outputs, k), strict=True))
-                networks = task.networks.holding(task.restore(part(stacked, k)))
+                networks = task.networks.holding(task.restore(Held(part(stacked, k), still)))
                 losses.append(mean_loss(task.losses[k], fields, networks, seen))
             return jnp.sum(jnp.stack(losses)), jnp.stack(losses)
 
@@ -142,9 +161,10 @@ def _stacked(task: Task) -> Rolled:
         followed = optax.apply_updates(stacked, updates)
         return (followed, tuple(opt_state for _, opt_state in updated)), losses
 
-    carry = (stack([task.start for _ in candidates]), tuple(task.opt_states))
+    carry = (stack([task.start.learned for _ in candidates]), tuple(task.opt_states))
     (stacked, opt_states), losses = jax.lax.scan(body, carry, (task.batches[stream], task.keys))
-    return Rolled(stacked, opt_states, jnp.mean(losses, axis=0))
+    weights = Held(stacked, task.start.statistics)
+    return Rolled(weights, opt_states, jnp.mean(losses, axis=0))
 
 
 def _apart(task: Task) -> Rolled:
@@ -155,6 +175,7 @@ def _apart(task: Task) -> Rolled:
                 task,
                 losses=task.losses[k : k + 1],
                 chains=task.chains[k : k + 1],
+                averages=task.averages[k : k + 1],
                 opt_states=task.opt_states[k : k + 1],
                 keys=None if task.keys is None else task.keys[:, k : k + 1],
                 stream_of=task.stream_of[k : k + 1],
@@ -190,24 +211,93 @@ def gradient_step(
     loss: Expr,
     chain: optax.GradientTransformation,
     networks: Networks,
-    restore: Callable[[PyTree], Params],
-    weights: PyTree,
+    restore: Callable[[Held], Params],
+    weights: Held,
     opt_state: PyTree,
     fields: Fields,
     memo: Memo,
-) -> tuple[PyTree, PyTree, Array]:
+    parts: int = 1,
+) -> tuple[Held, PyTree, Array]:
     """The weights and optimizer state after one step down a loss, and the loss before it.
 
     restore, weights   the trained models' weights as the roll-out holds them, and the way back
-    memo               what is known of the batch without them
+    memo               what is known of the batch without them; nothing where it has parts
     """
 
-    def descended(weights: PyTree) -> Array:
-        return mean_loss(loss, fields, networks.holding(restore(weights)), dict(memo))
+    def descended(
+        learned: PyTree, statistics: PyTree, fields: Fields, networks: Networks, memo: Memo
+    ) -> tuple[Array, PyTree]:
+        training = networks.training().holding(restore(Held(learned, statistics)))
+        value = mean_loss(loss, fields, training, memo)
+        assert training.moved is not None
+        moved = training.moved
+        return value, {name: moved.get(name, still) for name, still in statistics.items()}
 
-    value, grads = jax.value_and_grad(descended)(weights)
-    updates, opt_state = chain.update(grads, opt_state, weights)
-    return optax.apply_updates(weights, updates), opt_state, value
+    gradient = jax.value_and_grad(descended, has_aux=True)
+    if parts == 1:
+        (value, statistics), grads = gradient(
+            weights.learned, weights.statistics, fields, networks, dict(memo)
+        )
+    else:
+        value, statistics, grads = _of_parts(gradient, networks, weights, fields, parts)
+    updates, opt_state = chain.update(grads, opt_state, weights.learned)
+    return Held(optax.apply_updates(weights.learned, updates), statistics), opt_state, value
+
+
+def _of_parts(
+    gradient: Callable[..., Any], networks: Networks, weights: Held, fields: Fields, parts: int
+) -> tuple[Array, PyTree, PyTree]:
+    """Loss, statistics and gradient of a batch, its parts one after the other: memory for time.
+
+    The means over equal parts have the batch's mean. Batch norm sees each part by itself.
+    """
+    cut = {
+        name: field.reshape(parts, field.shape[0] // parts, *field.shape[1:])
+        for name, field in fields.items()
+    }
+
+    def of_part(carry: PyTree, at: PyTree) -> tuple[PyTree, None]:
+        total, sums, statistics = carry
+        place, part_fields = at
+        key = networks.dropout_key
+        dropping = networks.dropping(None if key is None else jax.random.fold_in(key, place))
+        (value, statistics), grads = gradient(
+            weights.learned, statistics, part_fields, dropping, {}
+        )
+        return (total + value, jax.tree.map(jnp.add, sums, grads), statistics), None
+
+    none = jax.tree.map(jnp.zeros_like, weights.learned)
+    begin = (jnp.zeros(()), none, weights.statistics)
+    (total, sums, statistics), _ = jax.lax.scan(of_part, begin, (jnp.arange(parts), cut))
+    return total / parts, statistics, jax.tree.map(lambda each: each / parts, sums)
+
+
+# ---------------------------------------------------------------- averages of weights
+
+
+def no_average(weights: Held, decay: float | None) -> Held | None:
+    """The average before the first step; None where nothing is averaged."""
+    return None if decay is None else jax.tree.map(jnp.zeros_like, weights)
+
+
+def averaged(average: Held | None, weights: Held, decay: float | None) -> Held | None:
+    """The running average behind one more step, running statistics with it."""
+    if decay is None:
+        return None
+    return jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, average, weights)
+
+
+def ended_with(
+    weights: Held, average: Held | None, decay: float | None, steps: int | Array
+) -> Held:
+    """What a roll-out ends with: its last weights, or their average, freed of its start at zero.
+
+    Source: Polyak and Juditsky (1992), SIAM J. Control Optim. 30:838-855, with weights that fall
+    off by `decay` a step; the correction is that of Kingma and Ba (2015), arXiv:1412.6980.
+    """
+    if decay is None:
+        return weights
+    return jax.tree.map(lambda a: a / (1 - decay**steps), average)
 
 
 def mean_loss(loss: Expr, fields: Fields, networks: Networks, memo: Memo) -> Array:

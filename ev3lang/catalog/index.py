@@ -64,7 +64,6 @@ COMING: Mapping[str, str] = MappingProxyType(
     {
         "teacher_network": "a source of data labelled by a random network",
         "next_token": "the target of a language model",
-        "params_ema": "a link of an optimizer that averages weights",
     }
 )
 """Further names of the language that have no entry yet, each with what it is."""

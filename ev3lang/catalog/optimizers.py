@@ -210,7 +210,27 @@ OPTIMIZERS = (
         options=(_value("step_size", "that number"),),
         source="optax.scale",
     ),
+    Optimizer(
+        name="params_ema",
+        role="transform",
+        summary="the candidate is an average of its roll-out's weights, of which the last count "
+        "most; stands last",
+        options=(
+            Option(
+                "decay",
+                "real",
+                is_required=True,
+                low=0.0,
+                high=0.99999,
+                summary="share of the average that is kept each step",
+            ),
+        ),
+        source="Polyak and Juditsky (1992), SIAM J. Control Optim. 30:838-855",
+    ),
 )
+
+DECAYS_ALL = frozenset({"dadapt_adamw", "madgrad", "novograd", "prodigy", "scale_by_novograd"})
+"""Links whose weight decay optax can't keep from some of the weights."""
 
 SCHEDULES = (
     Optimizer(

@@ -50,7 +50,7 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         item = next(e for e in declaration.items if isinstance(e, tree.NormalizeItem))
         checking.report(errors.normalize_endless(item.span, unmeasured[0].field))
     split_item = only(checking, declaration.items, tree.SplitItem, "`split`")
-    batch = batch_size(checking, only(checking, declaration.items, tree.Batch, "`batch`"))
+    batch = batch_of(checking, only(checking, declaration.items, tree.Batch, "`batch`"))
     split = _split_of(checking, declaration, split_item, fields, is_endless, rows)
     if options is None or entry is None or batch is None or None in fields.values():
         return None
@@ -64,7 +64,8 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         split=split,
         normalized=tuple(normalized),
         rows=rows,
-        batch=batch,
+        batch=batch.size,
+        parts=batch.parts,
     )
     place = split_item.span if split_item is not None else declaration.name.span
     for use in typed.SPLITS if split is not None else ():
@@ -76,17 +77,20 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
     return info
 
 
-def batch_size(checking: Checking, item: tree.Batch | None) -> int | None:
-    """The examples of a batch; None, reported, where they are no whole number."""
+def batch_of(checking: Checking, item: tree.Batch | None) -> typed.BatchInfo | None:
+    """The examples of a batch and its parts; None, reported, where they are no whole numbers."""
     if item is None:
-        return DEFAULT_BATCH
+        return typed.BatchInfo(DEFAULT_BATCH)
     size = whole(checking, item.size, "a batch size")
-    if item.parts is not None:
-        parts = counted(checking, item.parts, "parts", "a count of parts, such as `4 parts`")
-        checking.report(errors.not_built_yet(item.span, "a batch in parts"))
-        if size is not None and parts is not None and size % int(parts):
-            checking.report(errors.uneven_parts(item.parts.span, size, int(parts)))
-    return size
+    if item.parts is None:
+        return None if size is None else typed.BatchInfo(size)
+    parts = counted(checking, item.parts, "parts", "a count of parts, such as `4 parts`")
+    if size is None or parts is None:
+        return None
+    if size % int(parts):
+        checking.report(errors.uneven_parts(item.parts.span, size, int(parts)))
+        return None
+    return typed.BatchInfo(size, int(parts))
 
 
 def check_batch(checking: Checking, info: typed.DataInfo, batch: int, place: tree.Node) -> None:
@@ -102,9 +106,9 @@ def batch_place(declaration: tree.Data) -> tree.Node:
     return stated[0].size if stated else declaration.name
 
 
-def with_batch(info: typed.DataInfo, batch: int | None) -> typed.DataInfo:
-    """The block with the batch size that `explore` asks for instead of its own."""
-    return info if batch is None else attrs.evolve(info, batch=batch)
+def with_batch(info: typed.DataInfo, batch: typed.BatchInfo | None) -> typed.DataInfo:
+    """The block with the batch that `explore` asks for instead of its own."""
+    return info if batch is None else attrs.evolve(info, batch=batch.size, parts=batch.parts)
 
 
 def _own_field(

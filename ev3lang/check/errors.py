@@ -530,6 +530,27 @@ def no_learning_rate(span: Span) -> Diagnostic:
     )
 
 
+def nothing_decays(span: Span) -> Diagnostic:
+    """`decay only matrices` in a chain without a link that decays weights."""
+    return Diagnostic(
+        code="no-decay",
+        message="no link of this chain decays weights, so there is nothing to keep from some",
+        span=span,
+        help="decay them, as `adamw(1e-3, weight_decay: 1%)` does, or leave this out",
+    )
+
+
+def decays_all(span: Span, link: str, link_span: Span) -> Diagnostic:
+    """`decay only matrices` beside a link that can only decay all."""
+    return Diagnostic(
+        code="no-decay",
+        message=f"the weight decay of `{link}` reaches all weights alike",
+        span=span,
+        labels=(Label(link_span, "this link"),),
+        help="take `adamw`, or put `add_decayed_weights(1e-4)` before an optimizer without decay",
+    )
+
+
 def identical_candidates(span: Span, name: str, first: Span) -> Diagnostic:
     """Two candidates of one name: the same loss with the same optimizer."""
     return Diagnostic(

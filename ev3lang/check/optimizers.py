@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ev3lang.catalog.index import COMING, OPTIMIZERS
+from ev3lang.catalog.optimizers import DECAYS_ALL
 from ev3lang.catalog.signature import Optimizer, Option, Value
 from ev3lang.check import errors, expressions, typed
 from ev3lang.check.arguments import bind
@@ -20,10 +23,7 @@ def optimizer(checking: Checking, expression: tree.Expression) -> typed.Optimize
         if declaration is not None or expression.text not in (*OPTIMIZERS, *COMING):
             _not_an_optimizer(checking, expression, declaration)
             return None
-    links = _chain(checking, expression)
-    if links is None:
-        return None
-    return typed.OptimizerInfo(write_expression(expression), links)
+    return _chain(checking, expression, write_expression(expression))
 
 
 def _declared(checking: Checking, declaration: tree.Optimizer) -> typed.OptimizerInfo | None:
@@ -36,9 +36,7 @@ def check_declared(checking: Checking, declaration: tree.Optimizer) -> typed.Opt
     """A declared chain under its own name."""
     name = declaration.name.text
     if name not in checking.optimizers:
-        links = _chain(checking, declaration.chain)
-        info = None if links is None else typed.OptimizerInfo(name, links)
-        checking.optimizers[name] = info
+        checking.optimizers[name] = _chain(checking, declaration.chain, name)
     return checking.optimizers[name]
 
 
@@ -57,15 +55,20 @@ def _not_an_optimizer(
     checking.report(errors.unknown_name(name, (*known, *OPTIMIZERS), "optimizer"))
 
 
-def _chain(checking: Checking, expression: tree.Expression) -> tuple[typed.LinkInfo, ...] | None:
+def _chain(
+    checking: Checking, expression: tree.Expression, name_of_chain: str
+) -> typed.OptimizerInfo | None:
     stages = expression.stages if isinstance(expression, tree.Pipe) else (expression,)
     links: list[typed.LinkInfo] = []
+    cut: tree.DecayOnly | None = None
     is_whole = True
     roles: set[str] = set()
     for stage in stages:
         if isinstance(stage, tree.DecayOnly):
-            checking.report(errors.not_built_yet(stage.span, "decay of some weights only"))
-            is_whole = False
+            if stage.what.text != "matrices":
+                checking.report(errors.unknown_choice(stage.what, "kind of weights", ["matrices"]))
+                return None
+            cut = stage
             continue
         if not isinstance(stage, (tree.Name, tree.Call)):
             checking.report(errors.wrong_type(stage.span, "an optimizer", f"`{stage.span.text}`"))
@@ -94,10 +97,39 @@ def _chain(checking: Checking, expression: tree.Expression) -> tuple[typed.LinkI
         if link is None:
             return None
         links.append(link)
+        if entry.name == AVERAGE and stage is not stages[-1]:
+            expected = f"`{AVERAGE}` as the last link, since it averages what all others make"
+            checking.report(errors.wrong_type(stage.span, expected, "a link before others"))
+            return None
     if is_whole and "optimizer" not in roles:
         checking.report(errors.no_learning_rate(expression.span))
         return None
-    return tuple(links) if is_whole else None
+    if cut is not None and not _can_cut(checking, cut, stages, links):
+        return None
+    decays: Literal["all", "matrices"] = "all" if cut is None else "matrices"
+    return typed.OptimizerInfo(name_of_chain, tuple(links), decays) if is_whole else None
+
+
+AVERAGE = "params_ema"
+
+
+def _can_cut(
+    checking: Checking,
+    cut: tree.DecayOnly,
+    stages: tuple[tree.Expression, ...],
+    links: list[typed.LinkInfo],
+) -> bool:
+    """Whether a chain decays weights, and can keep that from some of them."""
+    decaying = {link.name for link in links if dict(link.options).get("weight_decay")}
+    if not decaying:
+        checking.report(errors.nothing_decays(cut.span))
+        return False
+    for stage in stages:
+        name = stage.function if isinstance(stage, tree.Call) else stage
+        if isinstance(name, tree.Name) and name.text in decaying & DECAYS_ALL:
+            checking.report(errors.decays_all(cut.span, name.text, stage.span))
+            return False
+    return True
 
 
 def _link(

@@ -41,7 +41,7 @@ def explore(checking: Checking, block: tree.Explore) -> typed.ExploreInfo | None
     batches = only(checking, block.items, tree.Batches, "`batches`")
     state = only(checking, block.items, tree.OptimizerState, "`state`")
     batch_item = only(checking, block.items, tree.Batch, "`batch`")
-    batch = data.batch_size(checking, batch_item) if batch_item is not None else None
+    batch = data.batch_of(checking, batch_item) if batch_item is not None else None
     descents: list[typed.Descent] = []
     places: dict[str, Span] = {}
     for item in block.items:

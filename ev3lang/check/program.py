@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import attrs
 
@@ -27,11 +27,19 @@ from ev3lang.source import Span
 from ev3lang.syntax import tree
 
 
+@attrs.frozen
+class Settings:
+    """What the experiment's own block says."""
+
+    seed: int
+    precision: Literal["f32", "bf16"]
+
+
 @attrs.frozen(eq=False)
 class Findings:
     """What one look at a file found out; None where a part is missing, at fault or to come."""
 
-    seed: int
+    settings: Settings
     data: typed.DataInfo | None
     models: Mapping[str, typed.ModelInfo | None]
     losses: Mapping[str, typed.LossInfo | None]
@@ -99,7 +107,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
     names = checking.names
     for declaration in syntax_tree.declarations:
         _not_built_declaration(checking, declaration)
-    seed = _experiment(checking)
+    settings = _experiment(checking)
     _params(checking)
     blocks = _data_blocks(checking)
     losses, objectives, metrics = _values(checking)
@@ -136,7 +144,17 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         _unused(checking, syntax_tree)
         reviews.review(checking, block, infos, objectives)
     return Findings(
-        seed, info, infos, losses, objectives, metrics, explore, rank_by, adapt, shown, baselines
+        settings,
+        info,
+        infos,
+        losses,
+        objectives,
+        metrics,
+        explore,
+        rank_by,
+        adapt,
+        shown,
+        baselines,
     )
 
 
@@ -149,7 +167,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
     objectives = _known(findings.objectives)
     return typed.TypedProgram(
         name=default_name if experiment is None else experiment.name.text,
-        seed=findings.seed,
+        seed=findings.settings.seed,
         data=data.with_batch(info, explore.batch),
         models=_known(findings.models),
         values=_known(checking.values),
@@ -163,6 +181,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         if findings.shown is not None
         else tuple(typed.ShownInfo(name, each.value) for name, each in objectives.items()),
         baselines=findings.baselines,
+        precision=findings.settings.precision,
     )
 
 
@@ -274,9 +293,10 @@ def _not_built_declaration(checking: Checking, declaration: tree.Declaration) ->
     checking.report(errors.not_built_yet(declaration.keyword_span, what))
 
 
-def _experiment(checking: Checking) -> int:
+def _experiment(checking: Checking) -> Settings:
     block = checking.names.experiment
     seed = 0
+    precision: Literal["f32", "bf16"] = "f32"
     seen: dict[str, tree.Setting] = {}
     for setting in block.settings if block is not None else ():
         name = setting.name.text
@@ -291,15 +311,13 @@ def _experiment(checking: Checking) -> int:
                 checking.report(
                     errors.wrong_type(value.span, "a whole number as the seed", value.span.text)
                 )
-            case "precision", tree.Name(text="f32"):
-                pass
-            case "precision", tree.Name(text="bf16"):
-                checking.report(errors.not_built_yet(setting.span, "`precision bf16`"))
+            case "precision", tree.Name(text="f32" | "bf16" as found):
+                precision = "bf16" if found == "bf16" else "f32"
             case "precision", value:
                 checking.report(errors.wrong_type(value.span, "`f32` or `bf16`", value.span.text))
             case _:
                 checking.report(errors.unknown_setting(setting.name, ("seed", "precision")))
-    return seed
+    return Settings(seed, precision)
 
 
 def _params(checking: Checking) -> None:
@@ -394,7 +412,7 @@ def _batches(checking: Checking, info: typed.DataInfo, explore: typed.ExploreInf
     if batch is not None and block is not None:
         stated = only(checking, block.items, tree.Batch, "`batch`")
         place = place if stated is None else stated.size
-    data.check_batch(checking, info, info.batch if batch is None else batch, place)
+    data.check_batch(checking, info, info.batch if batch is None else batch.size, place)
 
 
 _REPORTED_UNUSED = (

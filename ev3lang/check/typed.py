@@ -160,6 +160,14 @@ def split_sizes(rows: int, shares: Sequence[float]) -> tuple[int, ...]:
     return tuple(floors)
 
 
+@attrs.frozen
+class BatchInfo:
+    """Examples of a batch, and how many parts of it have their gradients one after the other."""
+
+    size: int
+    parts: int = 1
+
+
 @attrs.frozen(eq=False)
 class DataInfo:
     """A data block; `rows` counts the examples of each part of a file, None for the whole."""
@@ -172,6 +180,7 @@ class DataInfo:
     normalized: tuple[NormalizeInfo, ...]
     rows: Mapping[str | None, int]
     batch: int
+    parts: int = 1
 
     @property
     def is_endless(self) -> bool:
@@ -257,6 +266,7 @@ class OptimizerInfo:
 
     name: str
     links: tuple[LinkInfo, ...]
+    decays: Literal["all", "matrices"] = "all"
 
 
 # ---------------------------------------------------------------- phases
@@ -279,7 +289,7 @@ class ExploreInfo:
     descents: tuple[Descent, ...]
     batches: Literal["shared", "fresh"]
     state: Literal["lasting", "reset"]
-    batch: int | None
+    batch: BatchInfo | None
 
 
 @attrs.frozen(eq=False)
@@ -341,3 +351,4 @@ class TypedProgram:
     adapt: AdaptInfo
     shown: tuple[ShownInfo, ...]
     baselines: tuple[BaselineInfo, ...]
+    precision: Literal["f32", "bf16"] = "f32"

@@ -54,14 +54,15 @@ def fuse(plan: Plan, platform: str) -> FusedPlan:
     models and losses, never at how many candidates there are: adding one changes nothing else.
     """
     plan = simplify(plan)
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int, int], list[int]] = {}
     for index, candidate in enumerate(plan.candidates):
-        groups.setdefault((candidate.steps, candidate.batch), []).append(index)
+        alike = (candidate.steps, candidate.batch, candidate.parts)
+        groups.setdefault(alike, []).append(index)
     return FusedPlan(
         plan,
         tuple(
             RollOuts(tuple(group), steps, _lowering(plan, group, platform))
-            for (steps, _), group in groups.items()
+            for (steps, _, _), group in groups.items()
         ),
     )
 
@@ -71,6 +72,8 @@ def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body"
     if plan.batches == "fresh":
         return "one body"
     candidates = [plan.candidates[index] for index in group]
+    if any(each.parts > 1 or _averages(each) for each in candidates):
+        return "one body"
     explored = [model for model in plan.models if model.is_explored]
     if len({_applications(candidate, explored) for candidate in candidates}) > 1:
         return "one body"
@@ -91,6 +94,10 @@ def _applications(candidate: Candidate, explored: list[ModelPlan]) -> frozenset[
         for part in subexpressions(candidate.loss)
         if isinstance(part, Forward) and part.model in names
     )
+
+
+def _averages(candidate: Candidate) -> bool:
+    return any(link.name == "params_ema" for link in candidate.optimizer.links)
 
 
 _APART = frozenset({"conv", "resnet", "batch_norm"})

@@ -11,7 +11,7 @@ from ev3lang.plan import plan as p
 
 def lower(program: typed.TypedProgram) -> p.Plan:
     """The plan of a checked program."""
-    batch = program.data.batch
+    batch, parts = program.data.batch, program.data.parts
     return p.Plan(
         name=program.name,
         seed=program.seed,
@@ -30,6 +30,7 @@ def lower(program: typed.TypedProgram) -> p.Plan:
                 steps=each.steps,
                 batch=batch,
                 keeps_state=program.explore.state == "lasting",
+                parts=parts,
             )
             for each in program.explore.descents
         ),
@@ -49,9 +50,11 @@ def lower(program: typed.TypedProgram) -> p.Plan:
                 optimizer=_optimizer(each.optimizer),
                 is_same_lineage=each.is_same_lineage,
                 batch=batch,
+                parts=parts,
             )
             for each in program.baselines
         ),
+        precision=program.precision,
     )
 
 
@@ -126,7 +129,14 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
 
 
 def _model(model: typed.ModelInfo, is_explored: bool) -> p.ModelPlan:
-    return p.ModelPlan(model.name, model.input, model.output, _layers(model.layers), is_explored)
+    return p.ModelPlan(
+        name=model.name,
+        input=model.input,
+        output=model.output,
+        layers=_layers(model.layers),
+        is_explored=is_explored,
+        takes="tokens" if any(each.kind == "tokens" for each in model.inputs) else "numbers",
+    )
 
 
 def _layers(layers: tuple[typed.LayerInfo, ...]) -> p.Layers:
@@ -144,7 +154,8 @@ def _layers(layers: tuple[typed.LayerInfo, ...]) -> p.Layers:
 
 
 def _optimizer(optimizer: typed.OptimizerInfo) -> p.OptimizerPlan:
-    return p.OptimizerPlan(optimizer.name, tuple(_link(each) for each in optimizer.links))
+    links = tuple(_link(each) for each in optimizer.links)
+    return p.OptimizerPlan(optimizer.name, links, optimizer.decays)
 
 
 def _link(link: typed.LinkInfo) -> p.Link:

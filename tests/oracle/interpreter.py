@@ -157,13 +157,15 @@ def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) ->
     weights, restore = held(state.current, explored_chains(plan))
     (link,) = candidate.optimizer.links
     chain = getattr(optax, link.name)(**dict(link.options))
-    opt_state = state.opt_states[k] if candidate.keeps_state else chain.init(weights)
+    opt_state = state.opt_states[k] if candidate.keeps_state else chain.init(weights.learned)
     gradient = _gradient(plan, candidate)
     losses = []
     for fields in _batches(plan, tables, state, candidate):
         value, grads = gradient(restore(weights), state.frozen, fields)
-        updates, opt_state = chain.update(held(grads, explored_chains(plan))[0], opt_state, weights)
-        weights = jax.tree.map(lambda w, u: w + u, weights, updates)
+        slopes = held(grads, explored_chains(plan))[0].learned
+        updates, opt_state = chain.update(slopes, opt_state, weights.learned)
+        learned = jax.tree.map(lambda w, u: w + u, weights.learned, updates)
+        weights = attrs.evolve(weights, learned=learned)
         losses.append(float(value))
     return restore(weights), float(np.mean(losses))
 
