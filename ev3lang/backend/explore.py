@@ -142,6 +142,7 @@ def uses_dropout(plan: Plan) -> bool:
 def _drops(layers: Layers) -> bool:
     return any(
         layer.name == "dropout"
+        or (layer.name == "transformer" and dict(layer.options)["dropout"] != 0)
         or any(isinstance(value, Layers) and _drops(value) for _, value in layer.options)
         for layer in layers.layers
     )

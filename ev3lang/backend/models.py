@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from ev3lang.backend.attention import Attention, Embed, Transformer
 from ev3lang.backend.convolutions import Padding, convolution
 from ev3lang.backend.norms import STATISTICS, BatchNorm, GroupNorm, LayerNorm
 from ev3lang.backend.passes import Pass
@@ -393,6 +394,9 @@ LAYERS: Mapping[str, Callable[..., Any]] = {
     "layer_norm": LayerNorm,
     "conv": Conv,
     "resnet": Resnet,
+    "embed": Embed,
+    "attention": Attention,
+    "transformer": Transformer,
     "batch_norm": BatchNorm,
     "group_norm": GroupNorm,
     "max_pool": _without_parameters(max_pool),

@@ -201,7 +201,6 @@ NETWORKS = (
         options=(Option("width", "int", is_required=True, low=1, summary="numbers in a vector"),),
         takes="tokens",
         source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
-        is_built=False,
     ),
     Layer(
         name="attention",
@@ -212,7 +211,6 @@ NETWORKS = (
             Option("causal", "bool", default=False, summary="whether it looks back only"),
         ),
         source="Vaswani et al. (2017), arXiv:1706.03762",
-        is_built=False,
     ),
     Layer(
         name="transformer",
@@ -234,7 +232,6 @@ NETWORKS = (
             Option("dropout", "ratio", default=0.0, low=0.0, high=1.0, summary="inside each block"),
         ),
         source="Vaswani et al. (2017), arXiv:1706.03762; Xiong et al. (2020), arXiv:2002.04745",
-        is_built=False,
     ),
     Layer(
         name="resnet",
