@@ -30,7 +30,7 @@ MOVES = ("unless worse", "when better", "always")
 def measure() -> dict[str, Any]:
     """Accuracy on report in per cent, seed by seed: current and accepted, and plain training."""
     first = ev3lang.load(SPEC).plan
-    tables = data.read(first.data)
+    tables = data.read(first.data).tables
     four = attrs.evolve(
         workloads.b().plan, models=first.models, objectives=first.objectives, stop=first.stop
     )

@@ -90,7 +90,7 @@ def b() -> Workload:
     optimizers = (_adamw(1e-3), _sgd(0.01, 0.9))
     plan = _plan("B", data, model, logits, label, optimizers)
     about = "digits, mlp [128, 128], batch 128, 4 candidates of 100 steps, default split"
-    return Workload("B", plan, runtime_data.read(data), about)
+    return Workload("B", plan, runtime_data.read(data).tables, about)
 
 
 def c() -> Workload:

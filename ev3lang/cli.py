@@ -160,8 +160,8 @@ def _run(
     *,
     is_quiet: bool,
 ) -> int:
-    from ev3lang.runtime.data import DataError
     from ev3lang.runtime.device import DeviceError
+    from ev3lang.runtime.faults import DataError
     from ev3lang.runtime.run import run
     from ev3lang.runtime.terminal import display, show_report
 

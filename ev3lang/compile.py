@@ -50,7 +50,8 @@ class Experiment:
         from ev3lang.runtime.data import read
 
         plan = self.plan if seed is None else attrs.evolve(self.plan, seed=seed)
-        return emit(fuse(plan, jax.default_backend()), read(plan.data))
+        data = read(plan.data, self.source.folder)
+        return emit(fuse(plan, jax.default_backend()), data.tables, data.statistics)
 
 
 def load(

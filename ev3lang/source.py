@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
+from pathlib import Path
 
 import attrs
 
@@ -14,6 +15,11 @@ class Source:
 
     name: str
     text: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the file is: what the paths in a spec are relative to."""
+        return Path(self.name).parent
 
     @cached_property
     def line_starts(self) -> tuple[int, ...]:

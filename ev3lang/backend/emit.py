@@ -7,6 +7,7 @@ over; the data are arguments, so that no program holds them as constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
@@ -15,10 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ev3lang.backend import adapt, assess, expressions, models, optimizers, streams
+from ev3lang.backend.descent import KNOWN, pool
 from ev3lang.backend.explore import (
+    count_of,
     explore,
     explored_models,
     networks,
+    pool_name,
+    read,
     start_optimizer,
     start_streams,
 )
@@ -33,7 +38,7 @@ from ev3lang.backend.rollout import (
     no_average,
 )
 from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
-from ev3lang.backend.streams import Fields
+from ev3lang.backend.streams import Data, Fields
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import BaselinePlan, FusedPlan, Plan, fields_of
@@ -75,16 +80,22 @@ class Program:
     traces: list[str]
 
 
-def emit(fused: FusedPlan, tables: Tables) -> Program:
+def emit(
+    fused: FusedPlan,
+    tables: Tables,
+    statistics: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+) -> Program:
     """The program of a plan over its data.
 
-    tables   explore, assess, adapt and report, as NumPy or device arrays
+    tables       explore, assess, adapt and report, as NumPy or device arrays
+    statistics   mean and standard deviation of the fields that the program normalises
     """
     plan = fused.plan
-    data = _device_tables(plan, tables)
+    whole = _on_device(plan, tables, statistics)
     # The report split stays out of every function that the run itself calls.
-    seen = {split: data[split] for split in ("explore", "assess", "adapt")}
-    report = data["report"]
+    seen = attrs.evolve(
+        whole, splits={use: each for use, each in whole.splits.items() if use != "report"}
+    )
     traces: list[str] = []
 
     def traced(name: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -104,8 +115,8 @@ def emit(fused: FusedPlan, tables: Tables) -> Program:
     measure = traced("measure", lambda params, fields: report_values(plan, params, fields))
     examples = traced(
         "examples",
-        lambda split, key, draw: streams.examples(plan.data, split, key, draw),
-        static_argnums=2,
+        lambda split, scales, key, draw: streams.examples(plan.data, split, scales, key, draw),
+        static_argnums=3,
     )
     train = traced(
         "baseline",
@@ -120,32 +131,49 @@ def emit(fused: FusedPlan, tables: Tables) -> Program:
             seen, state, np.int32(min(count, SEGMENT)), np.bool_(is_time_up)
         ),
         measure=measure,
-        train_baseline=lambda key, baseline, steps: train(
-            seen["explore"], key, np.int32(steps), baseline
-        ),
-        examples=lambda key, split: examples({**seen, "report": report}[split], key, split),
+        train_baseline=lambda key, baseline, steps: train(seen, key, np.int32(steps), baseline),
+        examples=lambda key, split: examples(whole.splits[split], whole.scales, key, split),
         traces=traces,
     )
 
 
-def _device_tables(plan: Plan, tables: Tables) -> dict[str, Fields]:
+def _on_device(plan: Plan, tables: Tables, statistics: Mapping[str, tuple[Any, Any]]) -> Data:
     """The fields that the plan reads, on the device, of each split."""
+    if not tables:
+        return Data({split: {} for split in SPLITS}, {}, {})
+    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
     read = fields_of(
-        *(candidate.loss for candidate in plan.candidates),
+        *losses,
         *(objective.value for objective in plan.objectives),
         *(shown.value for shown in plan.shown),
-        *(baseline.loss for baseline in plan.baselines),
     )
-    return {
-        split: {name: jnp.asarray(tables[split][name]) for name in read} if tables else {}
-        for split in SPLITS
+    columns = {split: {name: jnp.asarray(tables[split][name]) for name in read} for split in SPLITS}
+    explore = tables["explore"]
+    for each in plan.data.known:
+        if each.field in read:
+            name = f"{each.field} {KNOWN}"
+            columns["explore"][name] = jnp.asarray(explore[name])
+    pools = {
+        pool_name(plan.data, loss): np.flatnonzero(
+            np.any([explore[f"{name} {KNOWN}"] for name in pool(plan.data, loss)], axis=0)
+        )
+        for loss in losses
+        if pool(plan.data, loss)
     }
+    return Data(
+        columns,
+        {
+            name: (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+            for name, (mean, std) in statistics.items()
+        },
+        {name: jnp.asarray(rows, jnp.int32) for name, rows in pools.items()},
+    )
 
 
 # ---------------------------------------------------------------- a run
 
 
-def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
+def start(plan: Plan, data: Data, key: Array) -> RunState:
     """The state before the first iteration: every model's weights drawn by its name."""
     params = {
         model.name: models.init(model, named(key, "weights", model.name)) for model in plan.models
@@ -153,9 +181,8 @@ def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
     explored = explored_models(plan)
     current = {name: params[name] for name in params if name in explored}
     frozen = {name: params[name] for name in params if name not in explored}
-    fields = streams.examples(plan.data, data["assess"], key, "assess", jnp.int32(0))
+    fields = _examples(plan, data, key, "assess", jnp.int32(0))
     values = assess.measure(plan.objectives, fields, networks(plan, params))
-    count = 0 if plan.data.is_endless else len(next(iter(data["explore"].values())))
     zero = jnp.int32(0)
     return RunState(
         iteration=zero,
@@ -165,7 +192,7 @@ def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
         opt_states=tuple(
             start_optimizer(plan, each.optimizer, current) for each in plan.candidates
         ),
-        streams=start_streams(plan, key, count),
+        streams=start_streams(plan, key, data),
         key=key,
         log_budget=jnp.log(jnp.float32(plan.rule.delta)),
         current_values=values,
@@ -177,16 +204,14 @@ def start(plan: Plan, data: Mapping[str, Fields], key: Array) -> RunState:
     )
 
 
-def iterate(
-    fused: FusedPlan, data: Mapping[str, Fields], state: RunState
-) -> tuple[RunState, Record]:
+def iterate(fused: FusedPlan, data: Data, state: RunState) -> tuple[RunState, Record]:
     """One iteration of explore, assess and adapt."""
     plan = fused.plan
     base = networks(plan, state.frozen)
     iteration = state.iteration
-    moved_streams, rolled = explore(fused, state, data["explore"])
+    moved_streams, rolled = explore(fused, state, data)
 
-    fields = streams.examples(plan.data, data["assess"], state.key, "assess", iteration)
+    fields = _examples(plan, data, state.key, "assess", iteration)
     state = _measured_anew(plan, state, fields)
     ranking = assess.rank(
         fused,
@@ -204,7 +229,7 @@ def iterate(
         plan,
         state,
         base,
-        lambda: streams.examples(plan.data, data["adapt"], state.key, "adapt", iteration),
+        lambda: _examples(plan, data, state.key, "adapt", iteration),
         _ratio(data),
         jnp.any(ranking.is_finite),
     )
@@ -223,7 +248,7 @@ def iterate(
 
 def run(
     fused: FusedPlan,
-    data: Mapping[str, Fields],
+    data: Data,
     state: RunState,
     count: Array,
     is_time_up: Array,
@@ -255,15 +280,13 @@ def run(
     return state, records, filled, closing
 
 
-def _closed(
-    plan: Plan, data: Mapping[str, Fields], state: RunState, is_closing: Array
-) -> tuple[RunState, Record]:
+def _closed(plan: Plan, data: Data, state: RunState, is_closing: Array) -> tuple[RunState, Record]:
     """The state after the last query and that query's record, where it is time for it."""
     closed, verdict = adapt.close(
         plan,
         state,
         networks(plan, state.frozen),
-        lambda: streams.examples(plan.data, data["adapt"], state.key, "adapt", state.iteration),
+        lambda: _examples(plan, data, state.key, "adapt", state.iteration),
         _ratio(data),
         is_closing,
     )
@@ -319,9 +342,14 @@ def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: A
     )
 
 
-def _ratio(data: Mapping[str, Fields]) -> float:
+def _examples(plan: Plan, data: Data, key: Array, split: str, draw: Array) -> Fields:
+    """What a split is measured on in an iteration."""
+    return streams.examples(plan.data, data.splits[split], data.scales, key, split, draw)
+
+
+def _ratio(data: Data) -> float:
     """Examples in adapt over examples in assess; evaluation draws are of one size."""
-    counts = [len(next(iter(data[split].values()), ())) for split in ("adapt", "assess")]
+    counts = [len(next(iter(data.splits[split].values()), ())) for split in ("adapt", "assess")]
     return counts[0] / counts[1] if all(counts) else 1.0
 
 
@@ -344,7 +372,7 @@ def report_values(plan: Plan, params: Params, fields: Fields) -> dict[str, Array
 
 
 def train_baseline(
-    plan: Plan, baseline: BaselinePlan, split: Fields, key: Array, steps: Array
+    plan: Plan, baseline: BaselinePlan, data: Data, key: Array, steps: Array
 ) -> Params:
     """The explored models' weights after `steps` of plain training from the run's own start.
 
@@ -359,16 +387,22 @@ def train_baseline(
     frozen = networks(plan, {name: params[name] for name in params if name not in explored})
     chain = optimizers.build(baseline.optimizer)
     batch_key = named(key, "batches", baseline.name)
+    augment_key = named(key, "augment", baseline.name)
+    rows_name = pool_name(plan.data, baseline.loss)
+    size = baseline.batch
+    if not plan.data.is_endless:
+        size = min(size, count_of(data, rows_name))
     drop_key = named(key, "dropout", baseline.name)
-    stream = (
-        None if plan.data.is_endless else streams.start(batch_key, len(next(iter(split.values()))))
-    )
+    stream = None if plan.data.is_endless else streams.start(batch_key, count_of(data, rows_name))
 
     def next_batch(step: Array, stream: streams.Stream | None) -> tuple[PyTree, Fields]:
         if stream is None:
-            return None, streams.fresh(plan.data, named(batch_key, step), baseline.batch)
-        stream, rows = streams.draw(stream, batch_key, batch=baseline.batch, steps=1)
-        return stream, streams.gather(split, rows[0])
+            keys = named(batch_key, step), named(augment_key, step)
+            return None, streams.fresh(plan.data, keys[0], size, keys[1])
+        stream, rows = streams.draw(stream, batch_key, batch=size, steps=1)
+        chosen = data.pools[rows_name][rows[0]] if rows_name else rows[0]
+        key_of_step = named(augment_key, step) if plan.data.augmented else None
+        return stream, read(plan.data, data, (chosen, key_of_step))
 
     def one_step(step: Array, carry: PyTree) -> PyTree:
         stream, weights, opt_state, average = carry

@@ -5,19 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TypeAlias
 
+import attrs
 import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import optimizers, streams
+from ev3lang.backend.descent import pool
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import Batches, Rolled, Task, joined, roll_out
 from ev3lang.backend.state import Params, PyTree, RunState
-from ev3lang.backend.streams import Fields, Stream
+from ev3lang.backend.streams import Data, Fields, Stream
 from ev3lang.plan.plan import (
     Candidate,
     DataPlan,
+    Expr,
     FusedPlan,
     Layers,
     OptimizerPlan,
@@ -28,15 +31,11 @@ from ev3lang.plan.plan import (
 Array: TypeAlias = jax.Array
 
 
-def explore(fused: FusedPlan, state: RunState, split: Fields) -> tuple[dict[str, Stream], Rolled]:
-    """The streams behind the batches that were read, and every candidate's roll-out.
-
-    split    the explore split's fields; empty for endless data
-    returns  roll-outs in the order of the plan
-    """
+def explore(fused: FusedPlan, state: RunState, data: Data) -> tuple[dict[str, Stream], Rolled]:
+    """The streams behind the batches that were read, and every candidate's roll-out, in order."""
     plan = fused.plan
     start, restore = held(state.current, explored_chains(plan))
-    moved_streams, batches = _draw(plan, state)
+    moved_streams, batches = _draw(plan, state, data)
     groups = []
     for group in fused.rollouts:
         candidates = [plan.candidates[k] for k in group.candidates]
@@ -53,7 +52,7 @@ def explore(fused: FusedPlan, state: RunState, split: Fields) -> tuple[dict[str,
             keys=_dropout_keys(plan, group, state),
             batches=jax.tree.map(lambda each, steps=group.steps: each[:steps], batches),
             stream_of=[stream_name(plan, candidate) for candidate in candidates],
-            read=dict if plan.data.is_endless else partial(streams.gather, split),
+            read=partial(read, plan.data, data),
         )
         groups.append(roll_out(group.lowering, task))
     return moved_streams, joined(groups, [k for group in fused.rollouts for k in group.candidates])
@@ -86,57 +85,117 @@ def start_optimizer(plan: Plan, optimizer: OptimizerPlan, params: Params) -> PyT
 # ---------------------------------------------------------------- batches
 
 
+def pool_name(data: DataPlan, loss: Expr) -> str:
+    """The name of the rows that a loss draws from, empty for all of explore."""
+    return " and ".join(pool(data, loss))
+
+
 def stream_name(plan: Plan, candidate: Candidate) -> str:
-    """The stream that a candidate reads: one for all of its batch size, or its own."""
-    return candidate.name if plan.batches == "fresh" else f"batches of {candidate.batch}"
+    """The stream that a candidate reads: one for all of its batch size and rows, or its own."""
+    if plan.batches == "fresh":
+        return candidate.name
+    rows = pool_name(plan.data, candidate.loss)
+    return f"batches of {candidate.batch}" + (f" with {rows} known" if rows else "")
 
 
-def stream_sizes(plan: Plan) -> dict[str, tuple[int, int]]:
-    """Each stream's batch size, and the most steps that a candidate reads of it."""
-    sizes: dict[str, tuple[int, int]] = {}
+@attrs.frozen
+class StreamPlan:
+    """A stream of batches: of how many examples, for how many steps at most, of which rows."""
+
+    batch: int
+    steps: int
+    pool: str
+
+
+def stream_plans(plan: Plan) -> dict[str, StreamPlan]:
+    """Every stream that the candidates read, by its name."""
+    found: dict[str, StreamPlan] = {}
     for candidate in plan.candidates:
         name = stream_name(plan, candidate)
-        _, steps = sizes.get(name, (0, 0))
-        sizes[name] = (candidate.batch, max(steps, candidate.steps))
-    return sizes
+        steps = max(candidate.steps, found[name].steps if name in found else 0)
+        rows = pool_name(plan.data, candidate.loss)
+        found[name] = StreamPlan(candidate.batch, steps, rows)
+    return found
 
 
-def start_streams(plan: Plan, key: Array, count: int) -> dict[str, Stream]:
-    """Every stream at its start, over `count` examples; none for endless data."""
+def start_streams(plan: Plan, key: Array, data: Data) -> dict[str, Stream]:
+    """Every stream at its start; none for endless data."""
     if plan.data.is_endless:
         return {}
-    return {name: streams.start(named(key, "batches", name), count) for name in stream_sizes(plan)}
+    return {
+        name: streams.start(named(key, "batches", name), count_of(data, stream.pool))
+        for name, stream in stream_plans(plan).items()
+    }
 
 
-def _draw(plan: Plan, state: RunState) -> tuple[dict[str, Stream], dict[str, Batches]]:
-    """The streams behind this iteration's batches, and for each its `[steps, batch, ...]`."""
+def count_of(data: Data, rows: str) -> int:
+    """How many examples of explore a loss may draw from."""
+    if rows:
+        return len(data.pools[rows])
+    return len(next(iter(data.splits["explore"].values())))
+
+
+def _draw(plan: Plan, state: RunState, data: Data) -> tuple[dict[str, Stream], dict[str, Batches]]:
+    """The streams behind this iteration's batches, and for each its `[steps, ...]`."""
     moved: dict[str, Stream] = {}
     batches: dict[str, Batches] = {}
-    for name, (batch, steps) in stream_sizes(plan).items():
+    for name, stream in stream_plans(plan).items():
         key = named(state.key, "batches", name)
+        augment_key = named(state.key, "augment", name, state.iteration)
         if plan.data.is_endless:
-            batches[name] = draw_fresh(plan.data, named(key, state.iteration), batch, steps)
+            draw_key = named(key, state.iteration)
+            batches[name] = draw_fresh(plan.data, draw_key, augment_key, stream.batch, stream.steps)
         else:
-            moved[name], batches[name] = streams.draw(
-                state.streams[name], key, batch=batch, steps=steps
+            moved[name], rows = streams.draw(
+                state.streams[name],
+                key,
+                # known examples that are fewer than a batch are used whole
+                batch=min(stream.batch, count_of(data, stream.pool)),
+                steps=stream.steps,
             )
+            if stream.pool:
+                rows = data.pools[stream.pool][rows]
+            batches[name] = (rows, step_keys(plan.data, augment_key, stream.steps))
     return moved, batches
 
 
-def draw_fresh(data: DataPlan, key: Array, batch: int, steps: int) -> Fields:
+def step_keys(data: DataPlan, key: Array, steps: int) -> Array | None:
+    """`[steps]` keys of what is augmented, None where nothing is."""
+    if not data.augmented:
+        return None
+    return jax.vmap(lambda step: named(key, step))(jnp.arange(steps))
+
+
+def read(plan: DataPlan, data: Data, batch: Batches) -> Fields:
+    """The fields of one step's batch: gathered and prepared, or as they were drawn."""
+    if plan.is_endless:
+        return dict(batch)
+    rows, augment_key = batch
+    fields = streams.gather(data.splits["explore"], rows)
+    return streams.prepared(plan, fields, data.scales, augment_key)
+
+
+def draw_fresh(data: DataPlan, key: Array, augment_key: Array, batch: int, steps: int) -> Fields:
     """Batches of an endless source for a whole roll-out, `[steps, batch, ...]`.
 
     All at once, outside the loop over steps: a tiny net's step is shorter than a draw.
     """
     keys = jax.vmap(lambda step: named(key, step))(jnp.arange(steps))
-    return jax.vmap(lambda step_key: streams.fresh(data, step_key, batch))(keys)
+    if not data.augmented:
+        return jax.vmap(lambda step_key: streams.fresh(data, step_key, batch))(keys)
+    draws = keys, step_keys(data, augment_key, steps)
+    return jax.vmap(lambda one, other: streams.fresh(data, one, batch, other))(*draws)
 
 
 # ---------------------------------------------------------------- dropout
 
 
 def uses_dropout(plan: Plan) -> bool:
-    return any(_drops(model.layers) for model in plan.models if model.is_explored)
+    return any(
+        model.module is not None or _drops(model.layers)
+        for model in plan.models
+        if model.is_explored
+    )
 
 
 def _drops(layers: Layers) -> bool:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ev3lang.backend import expressions
+from ev3lang.backend.descent import mean_loss
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.layout import Held
 from ev3lang.backend.pytree import pytree
@@ -298,11 +299,6 @@ def ended_with(
     if decay is None:
         return weights
     return jax.tree.map(lambda a: a / (1 - decay**steps), average)
-
-
-def mean_loss(loss: Expr, fields: Fields, networks: Networks, memo: Memo) -> Array:
-    """A loss averaged over a batch, [] float32."""
-    return expressions.mean(expressions.evaluate(loss, fields, networks, memo))
 
 
 def known(

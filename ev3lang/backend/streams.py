@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import attrs
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import expressions, sources
+from ev3lang.backend import augmentations, expressions, sources
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
 from ev3lang.plan.plan import DataPlan
@@ -16,6 +17,24 @@ from ev3lang.plan.plan import DataPlan
 Array: TypeAlias = jax.Array
 Fields: TypeAlias = dict[str, Array]
 """Each field's examples, `[B, *dimensions]`."""
+
+Scales: TypeAlias = Mapping[str, tuple[Array, Array]]
+"""Mean and standard deviation of each field that is normalised in the program."""
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Data:
+    """All that a program reads of a finite source; nothing of an endless one.
+
+    splits   explore, assess, adapt (and report, beside the run) to their fields
+    scales   of fields that are normalised in the program
+    pools    by the fields that a loss needs known, the rows of explore that know them: [N] int32
+    """
+
+    splits: dict[str, Fields]
+    scales: dict[str, tuple[Array, Array]]
+    pools: dict[str, Array]
 
 
 @pytree
@@ -70,26 +89,59 @@ def gather(fields: Fields, rows: Array) -> Fields:
     return {name: field.at[rows].get(mode="promise_in_bounds") for name, field in fields.items()}
 
 
-def fresh(data: DataPlan, key: Array, count: int) -> Fields:
-    """`count` new examples of an endless source, derived and normalised as the plan says."""
+def fresh(data: DataPlan, key: Array, count: int, augment_key: Array | None = None) -> Fields:
+    """`count` new examples of an endless source, derived, prepared as the plan says.
+
+    augment_key   what augmentations draw from; None outside of exploring
+    """
     fields = sources.draw(data.source, key, count, data.options)
     for derived in data.derived:
         fields[derived.name] = expressions.evaluate(derived.value, fields)
+    scales: dict[str, tuple[Array, Array]] = {}
     for normalized in data.normalized:
         # An endless source has no explore split to measure: the spec states both.
         assert normalized.mean is not None
         assert normalized.std is not None
-        value = fields[normalized.field] - jnp.asarray(normalized.mean, jnp.float32)
-        fields[normalized.field] = value / jnp.asarray(normalized.std, jnp.float32)
-    return fields
+        scales[normalized.field] = (
+            jnp.asarray(normalized.mean, jnp.float32),
+            jnp.asarray(normalized.std, jnp.float32),
+        )
+    return prepared(data, fields, scales, augment_key)
 
 
-def examples(data: DataPlan, split: Fields, key: Array, *draw: str | Array) -> Fields:
+def prepared(
+    data: DataPlan, fields: Fields, scales: Scales, augment_key: Array | None = None
+) -> Fields:
+    """A batch as models take it: u8 in [0, 1], then augmented, then normalised.
+
+    scales        of the fields that are normalised here
+    augment_key   [] of `jax.random.key`, or None: then nothing is augmented
+    Fields that need nothing are given back as they are.
+    """
+    found = {
+        name: field / jnp.float32(255) if field.dtype == jnp.uint8 else field
+        for name, field in fields.items()
+    }
+    for augmented in data.augmented if augment_key is not None else ():
+        if augmented.field in found:
+            assert augment_key is not None
+            key = named(augment_key, augmented.field)
+            found[augmented.field] = augmentations.augmented(augmented, key, found[augmented.field])
+            found = augmentations.mixed(augmented, key, found)
+    for name, (mean, std) in scales.items():
+        if name in found:
+            found[name] = (found[name] - mean) / std
+    return found
+
+
+def examples(
+    data: DataPlan, split: Fields, scales: Scales, key: Array, *draw: str | Array
+) -> Fields:
     """What a split is measured on: all of a finite one, else a fresh draw.
 
     key, draw   the run's key and what the draw is named by: the split, and an iteration
     """
     if not data.is_endless:
-        return split
+        return prepared(data, split, scales)
     assert data.evaluate is not None, f"{data.name} is endless and has no evaluation draw"
     return fresh(data, named(key, *draw), data.evaluate * data.batch)

@@ -30,7 +30,8 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
     rows = {} if options is None else _rows(checking, declaration, entry, dict(options))
     is_endless = entry is not None and not entry.declares_fields and not rows
     normalized: list[typed.NormalizeInfo] = []
-    known: tree.KnownItem | None = None
+    known: list[tree.KnownItem] = []
+    augmented: list[typed.AugmentInfo] = []
     for item in declaration.items:
         match item:
             case tree.FieldItem():
@@ -39,9 +40,11 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
             case tree.NormalizeItem():
                 normalized.extend(_normalize(checking, declaration, item))
             case tree.AugmentItem():
-                _augment(checking, declaration, item)
+                info = _augment(checking, declaration, item)
+                if info is not None:
+                    augmented.append(info)
             case tree.KnownItem():
-                known = item
+                known.append(item)
                 _known(checking, declaration, item)
             case tree.RowsItem() | tree.SplitItem() | tree.DeriveItem() | tree.Batch():
                 pass
@@ -56,7 +59,7 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         return None
     if not is_endless and split is None:
         return None
-    info = typed.DataInfo(
+    whole = typed.DataInfo(
         name=declaration.name.text,
         source=entry.name,
         options=options,
@@ -66,15 +69,14 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         rows=rows,
         batch=batch.size,
         parts=batch.parts,
+        augmented=tuple(augmented),
     )
     place = split_item.span if split_item is not None else declaration.name.span
     for use in typed.SPLITS if split is not None else ():
-        if info.examples(use) == 0:
+        if whole.examples(use) == 0:
             checking.report(errors.empty_share(place, use, sum(rows.values())))
             return None
-    if known is not None and known.amount is not None:
-        _known_amount(checking, info, known.amount)
-    return info
+    return attrs.evolve(whole, known=tuple(_known_info(checking, whole, each) for each in known))
 
 
 def batch_of(checking: Checking, item: tree.Batch | None) -> typed.BatchInfo | None:
@@ -204,9 +206,6 @@ def _split(
         is_whole = is_whole and info is not None
         if info is not None:
             shares[use] = info
-    of_file = next((share for share in item.shares if share.part is not None), None)
-    if of_file is not None:
-        checking.report(errors.not_built_yet(of_file.span, "a split of the file's own"))
     missing = [use for use in typed.SPLITS if use not in places]
     if missing and all(share.use.text in typed.SPLITS for share in item.shares):
         checking.report(errors.missing_share(item.span, missing))
@@ -256,10 +255,6 @@ def _split_method(checking: Checking, declaration: tree.Data, item: tree.SplitIt
         return None
     assert item.by is not None
     info = _own_field(checking, declaration, item.by)
-    if item.method != "stratified":
-        checking.report(
-            errors.not_built_yet(item.by.span, f"a split that is {item.method} by a field")
-        )
     if info is None:
         return None
     fits = {
@@ -289,24 +284,35 @@ def _known(checking: Checking, declaration: tree.Data, item: tree.KnownItem) -> 
             checking.report(
                 errors.wrong_type(item.mask.span, "a field of true and false", str(info.type))
             )
-    checking.report(errors.not_built_yet(item.span, "a field known for some examples"))
 
 
-def _known_amount(checking: Checking, info: typed.DataInfo, amount: tree.Number) -> None:
-    count = counted(checking, amount, "examples", "a count of examples")
+def _known_info(checking: Checking, info: typed.DataInfo, item: tree.KnownItem) -> typed.KnownInfo:
+    mask = None if item.mask is None else item.mask.text
+    if item.amount is None:
+        return typed.KnownInfo(item.field.text, None, mask)
+    count = counted(checking, item.amount, "examples", "a count of examples")
     rows = info.examples("explore")
     if count is not None and rows is not None and count > rows:
-        checking.report(errors.known_too_many(amount.span, int(count), rows))
+        checking.report(errors.known_too_many(item.amount.span, int(count), rows))
+    return typed.KnownInfo(item.field.text, None if count is None else int(count), mask)
 
 
-def _augment(checking: Checking, declaration: tree.Data, item: tree.AugmentItem) -> None:
+def _augment(
+    checking: Checking, declaration: tree.Data, item: tree.AugmentItem
+) -> typed.AugmentInfo | None:
     info = _own_field(checking, declaration, item.field)
+    found: list[typed.OperationInfo] = []
     for written in item.operations:
-        name = operations.operation(checking, written, AUGMENTATIONS, "augmentation")
+        operation = operations.operation(checking, written, AUGMENTATIONS, "augmentation")
+        if operation is None:
+            continue
         is_image = info is not None and info.type.is_tensor and len(info.type.dimensions) == 3
-        if info is not None and name not in (None, "gaussian_noise", "mixup") and not is_image:
-            checking.report(errors.augments_images(written.span, str(name), info.type))
-    checking.report(errors.not_built_yet(item.span, "augmenting data"))
+        if info is not None and operation.name not in ("gaussian_noise", "mixup") and not is_image:
+            checking.report(errors.augments_images(written.span, operation.name, info.type))
+        if not AUGMENTATIONS[operation.name].is_built:
+            checking.report(errors.not_built_yet(written.span, f"`{operation.name}`"))
+        found.append(operation)
+    return typed.AugmentInfo(item.field.text, tuple(found)) if found else None
 
 
 def _normalize(

@@ -273,7 +273,8 @@ def field(
             checking.field_infos[key] = _source_field(checking, symbol)
         elif isinstance(symbol.item, tree.FieldItem):
             kind = types.type_of(checking, symbol.item.type)
-            info = None if kind is None else typed.FieldInfo(symbol.name, kind)
+            origin = _origin(checking, symbol.item)
+            info = None if kind is None else typed.FieldInfo(symbol.name, kind, origin=origin)
             checking.field_infos[key] = info
         else:
             bare = use.name if isinstance(use, tree.Member) else use
@@ -282,6 +283,35 @@ def field(
                     return None
                 checking.field_infos[key] = _derived(checking, symbol, symbol.item)
     return checking.field_infos[key]
+
+
+def _origin(checking: Checking, item: tree.FieldItem) -> str | tuple[int, int] | None:
+    """Where a file has a field, if not under the field's own name."""
+    if isinstance(item.origin, tree.String):
+        return item.origin.value
+    if item.origin is None:
+        return None
+    ends = []
+    for end in (item.origin.range.low, item.origin.range.high):
+        expr = expressions.constant(checking, end, "a column")
+        number = None if expr is None else known_number(checking, expr)
+        if number is None:
+            return None
+        if not isinstance(number, int) or number < 1:
+            text = end.span.text
+            checking.report(
+                errors.out_of_range(end.span, "a column", "a whole number from 1", text)
+            )
+            return None
+        ends.append(number)
+    if ends[0] > ends[1]:
+        checking.report(
+            errors.out_of_range(
+                item.origin.span, "columns", "from less to more", item.origin.span.text
+            )
+        )
+        return None
+    return ends[0], ends[1]
 
 
 def _source_field(checking: Checking, symbol: FieldSymbol) -> typed.FieldInfo | None:

@@ -20,9 +20,9 @@ def check_growth(checking: Checking, block: tree.After, explored: tuple[str, ...
     limits = [each for each in block.items if isinstance(each, tree.Limit)]
     for grow in grows:
         for written in grow.operators:
-            name = operations.operation(checking, written, GROWTH, "growth operator")
-            if name is not None:
-                _fits(checking, written, name, explored)
+            operation = operations.operation(checking, written, GROWTH, "growth operator")
+            if operation is not None:
+                _fits(checking, written, operation.name, explored)
     for limit in limits:
         _limit(checking, limit)
     if grows and not limits:

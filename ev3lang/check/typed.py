@@ -8,6 +8,7 @@ own shape: a value bound by `let` is referred to, a loss with parameters stands 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import attrs
@@ -108,11 +109,15 @@ Expr: TypeAlias = Constant | Parameter | Field | Forward | Weights | Apply | Ref
 
 @attrs.frozen(eq=False)
 class FieldInfo:
-    """A field; `value` is what a derived one is computed from, None for one of the source."""
+    """A field; `value` is what a derived one is computed from, None for one of the source.
+
+    origin   its name in a file where that is another, or the columns (first, last) it is made of
+    """
 
     name: str
     type: Type
     value: Expr | None = None
+    origin: str | tuple[int, int] | None = None
 
 
 @attrs.frozen(eq=False)
@@ -138,6 +143,29 @@ class NormalizeInfo:
     field: str
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+
+
+@attrs.frozen(eq=False)
+class OperationInfo:
+    """A strategy, growth operator or augmentation with all its options."""
+
+    name: str
+    options: tuple[tuple[str, Value | None], ...]
+
+
+@attrs.frozen(eq=False)
+class AugmentInfo:
+    field: str
+    operations: tuple[OperationInfo, ...]
+
+
+@attrs.frozen(eq=False)
+class KnownInfo:
+    """A field that part of explore shows: `count` examples of a draw, or those of a bool field."""
+
+    field: str
+    count: int | None
+    mask: str | None
 
 
 SPLITS = ("explore", "assess", "adapt", "report")
@@ -181,6 +209,8 @@ class DataInfo:
     rows: Mapping[str | None, int]
     batch: int
     parts: int = 1
+    augmented: tuple[AugmentInfo, ...] = ()
+    known: tuple[KnownInfo, ...] = ()
 
     @property
     def is_endless(self) -> bool:
@@ -212,7 +242,11 @@ class LayerInfo:
 
 @attrs.frozen(eq=False)
 class ModelInfo:
-    """`inputs` are the types of the arguments that are joined along the last axis."""
+    """A network.
+
+    inputs   the types of the arguments that are joined along the last axis
+    module   the user's own class in the place of layers
+    """
 
     name: str
     inputs: tuple[Type, ...]
@@ -220,6 +254,36 @@ class ModelInfo:
     output: Type
     layers: tuple[LayerInfo, ...]
     is_frozen: bool
+    module: ModuleInfo | None = None
+
+
+@attrs.frozen(eq=False)
+class ModuleInfo:
+    """A class of the user's, `package.module:Class`, and what it is built with."""
+
+    target: str
+    options: tuple[tuple[str, Value], ...]
+
+
+@attrs.frozen(eq=False)
+class TrainedByInfo:
+    """Training before the run that a model's weights come from."""
+
+    name: str
+    loss: Expr
+    optimizer: OptimizerInfo
+    length: int
+    unit: Literal["epochs", "steps"]
+
+
+@attrs.frozen(eq=False)
+class CheckpointInfo:
+    """A file or folder that a model's weights come from."""
+
+    path: str
+
+
+StartInfo: TypeAlias = TrainedByInfo | CheckpointInfo
 
 
 @attrs.frozen(eq=False)
@@ -336,6 +400,7 @@ class TypedProgram:
     """A whole experiment, checked.
 
     values   what each let, loss, objective and metric stands for, by name
+    starts   where weights come from that don't start fresh, by the model's name
     """
 
     name: str
@@ -352,3 +417,4 @@ class TypedProgram:
     shown: tuple[ShownInfo, ...]
     baselines: tuple[BaselineInfo, ...]
     precision: Literal["f32", "bf16"] = "f32"
+    starts: Mapping[str, StartInfo] = MappingProxyType({})

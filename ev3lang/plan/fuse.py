@@ -74,10 +74,13 @@ def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body"
     candidates = [plan.candidates[index] for index in group]
     if any(each.parts > 1 or _averages(each) for each in candidates):
         return "one body"
+    # Losses of known examples alone read batches of their own.
+    if plan.data.known:
+        return "one body"
     explored = [model for model in plan.models if model.is_explored]
     if len({_applications(candidate, explored) for candidate in candidates}) > 1:
         return "one body"
-    if any(_stays_apart(model.layers) for model in explored):
+    if any(model.module is not None or _stays_apart(model.layers) for model in explored):
         return "one body"
     # Elsewhere a step of a dense net is bound by the launches of its operations at any size here.
     if platform != "cpu":

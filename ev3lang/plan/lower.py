@@ -17,7 +17,7 @@ def lower(program: typed.TypedProgram) -> p.Plan:
         seed=program.seed,
         data=_data(program),
         models=tuple(
-            _model(model, name in program.explore.models)
+            _model(program, model, name in program.explore.models)
             for name, model in sorted(program.models.items())
         ),
         explored=program.explore.name,
@@ -121,14 +121,36 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
             ),
             split.by,
             split.seed,
+            split.method or "stratified",
+            (
+                split.shares["explore"].part,
+                split.shares["assess"].part,
+                split.shares["adapt"].part,
+                split.shares["report"].part,
+            ),
         ),
         rows=data.rows.get(None),
         batch=data.batch,
         evaluate=program.adapt.evaluate,
+        origins=tuple(
+            (name, info.origin) for name, info in data.fields.items() if info.origin is not None
+        ),
+        rows_in=tuple((part, rows) for part, rows in data.rows.items() if part is not None),
+        augmented=tuple(
+            p.Augmented(
+                each.field,
+                tuple(p.Operation(one.name, one.options) for one in each.operations),
+            )
+            for each in data.augmented
+        ),
+        known=tuple(p.Known(each.field, each.count, each.mask) for each in data.known),
     )
 
 
-def _model(model: typed.ModelInfo, is_explored: bool) -> p.ModelPlan:
+def _model(
+    program: typed.TypedProgram, model: typed.ModelInfo, is_explored: bool
+) -> p.ModelPlan:
+    start = program.starts.get(model.name)
     return p.ModelPlan(
         name=model.name,
         input=model.input,
@@ -136,6 +158,25 @@ def _model(model: typed.ModelInfo, is_explored: bool) -> p.ModelPlan:
         layers=_layers(model.layers),
         is_explored=is_explored,
         takes="tokens" if any(each.kind == "tokens" for each in model.inputs) else "numbers",
+        start=None if start is None else _start(program, start),
+        module=None
+        if model.module is None
+        else p.Module(model.module.target, model.module.options),
+    )
+
+
+def _start(
+    program: typed.TypedProgram, start: typed.StartInfo
+) -> p.TrainedBy | p.FromCheckpoint:
+    if isinstance(start, typed.CheckpointInfo):
+        return p.FromCheckpoint(start.path)
+    return p.TrainedBy(
+        loss=_value(program, start.loss),
+        loss_name=start.name,
+        optimizer=_optimizer(start.optimizer),
+        length=start.length,
+        unit=start.unit,
+        batch=program.data.batch,
     )
 
 

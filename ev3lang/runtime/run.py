@@ -76,8 +76,9 @@ def run(
     device.keep_programs()
     with _default_device(chosen):
         with watch("data_s"):
-            tables = data.read(plan.data)
-        program = emit(fuse(plan, chosen.platform), tables)
+            dataset = data.read(plan.data, source.folder)
+        tables = dataset.tables
+        program = emit(fuse(plan, chosen.platform), tables, dataset.statistics)
         is_new = out is None or not out.exists()
         where = folder.create(out, plan)
         try:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ev3lang.catalog.signature import Type
 from ev3lang.check.typed import split_sizes
 from ev3lang.plan.plan import DataPlan, Normalized, Split
-from ev3lang.runtime import data
+from ev3lang.runtime import data, splits
+from ev3lang.runtime.faults import DataError
 
 SHARES = (0.6, 0.15, 0.15, 0.1)
 
@@ -44,7 +45,7 @@ some_shares = st.lists(st.integers(1, 10), min_size=4, max_size=4).map(
 
 
 def test_digits_are_split_by_largest_remainder() -> None:
-    tables = data.read(DIGITS)
+    tables = data.read(DIGITS).tables
     assert [len(tables[use]["label"]) for use in data.SPLITS] == [1078, 270, 269, 180]
     assert tables["explore"]["image"].shape == (1078, 8, 8, 1)
     assert tables["explore"]["image"].dtype == np.float32
@@ -52,7 +53,7 @@ def test_digits_are_split_by_largest_remainder() -> None:
 
 
 def test_every_split_keeps_the_proportions_of_the_labels() -> None:
-    tables = data.read(DIGITS)
+    tables = data.read(DIGITS).tables
     counts = np.bincount(np.concatenate([tables[use]["label"] for use in data.SPLITS]))
     assert counts.sum() == 1797
     for use, share in zip(data.SPLITS, SHARES, strict=True):
@@ -72,7 +73,7 @@ def test_sizes_use_every_row_and_are_within_one_of_their_share(
 def test_a_stratified_split_is_exact_and_has_every_class_that_can_be_everywhere(
     counts: list[int], shares: tuple[float, ...]
 ) -> None:
-    table = data.stratified_sizes(counts, shares)
+    table = splits.stratified_sizes(counts, shares)
     assert (table >= 0).all()
     assert table.sum(1).tolist() == counts
     for count, row in zip(counts, table, strict=True):
@@ -83,24 +84,24 @@ def test_a_stratified_split_is_exact_and_has_every_class_that_can_be_everywhere(
 
 def test_splits_are_disjoint_and_drawn_by_their_own_seed() -> None:
     split = Split(SHARES, None, 3)
-    first = data.split_indices(500, split, "digits", None)
+    first = splits.split_indices(500, split, "digits", None)
     assert sorted(np.concatenate(first)) == list(range(500))
-    again = data.split_indices(500, split, "digits", None)
+    again = splits.split_indices(500, split, "digits", None)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    other = data.split_indices(500, attrs.evolve(split, seed=4), "digits", None)
+    other = splits.split_indices(500, attrs.evolve(split, seed=4), "digits", None)
     assert not (first[0] == other[0]).all()
-    assert not (first[0] == data.split_indices(500, split, "pictures", None)[0]).all()
+    assert not (first[0] == splits.split_indices(500, split, "pictures", None)[0]).all()
 
 
 def test_shares_below_all_leave_rows_unused() -> None:
     split = Split((0.5, 0.1, 0.1, 0.1), None, 0)
-    parts = data.split_indices(100, split, "digits", None)
+    parts = splits.split_indices(100, split, "digits", None)
     assert [len(part) for part in parts] == [50, 10, 10, 10]
 
 
 def test_normalisation_uses_the_statistics_of_explore_alone() -> None:
-    raw = data.read(attrs.evolve(DIABETES, normalized=()))
-    normal = data.read(DIABETES)
+    raw = data.read(attrs.evolve(DIABETES, normalized=())).tables
+    normal = data.read(DIABETES).tables
     explore = raw["explore"]["features"].astype(np.float64)
     expected = (raw["report"]["features"] - explore.mean(0)) / explore.std(0)
     np.testing.assert_allclose(normal["report"]["features"], expected, atol=1e-4)
@@ -110,7 +111,7 @@ def test_normalisation_uses_the_statistics_of_explore_alone() -> None:
 
 
 def test_an_image_is_normalised_by_channel() -> None:
-    image = data.read(DIGITS)["explore"]["image"]
+    image = data.read(DIGITS).tables["explore"]["image"]
     assert image.mean() == pytest.approx(0, abs=1e-5)
     assert image.std() == pytest.approx(1, abs=1e-5)
 
@@ -120,19 +121,20 @@ def test_a_constant_feature_becomes_zero() -> None:
         return {"features": np.full((rows, 2), 0.1, dtype=np.float32)}
 
     tables = {"explore": table(7), "report": table(3)}
-    data._normalize(tables, Normalized("features"))
+    scale = data._scale(tables["explore"]["features"], Normalized("features"))
     for each in tables.values():
+        data._normalize(each, "features", scale)
         np.testing.assert_allclose(each["features"], 0, atol=1e-6)
 
 
 def test_statistics_of_the_spec_are_taken_as_they_are() -> None:
     plan = attrs.evolve(DIGITS, normalized=(Normalized("image", mean=(8.0,), std=(4.0,)),))
-    raw = data.read(attrs.evolve(DIGITS, normalized=()))["assess"]["image"]
-    np.testing.assert_allclose(data.read(plan)["assess"]["image"], (raw - 8) / 4, atol=1e-6)
+    raw = data.read(attrs.evolve(DIGITS, normalized=())).tables["assess"]["image"]
+    np.testing.assert_allclose(data.read(plan).tables["assess"]["image"], (raw - 8) / 4, atol=1e-6)
 
 
 def test_examples_in_two_splits_are_found() -> None:
-    assert data.examples_in_two_splits(data.read(DIGITS), ["image"]) == 0
+    assert data.examples_in_two_splits(data.read(DIGITS).tables, ["image"]) == 0
     columns = {"features": np.asarray([[1, 2], [3, 4], [1, 2], [5, 6]], dtype=np.float32)}
     tables = {
         "explore": {"features": columns["features"][:2]},
@@ -162,7 +164,7 @@ def test_examples_in_two_splits_are_found() -> None:
 def test_data_that_do_not_fit_are_one_error(
     plan: DataPlan, words: str, is_spec_fault: bool
 ) -> None:
-    with pytest.raises(data.DataError) as caught:
+    with pytest.raises(DataError) as caught:
         data.read(plan)
     assert words in str(caught.value)
     assert caught.value.help
@@ -172,5 +174,5 @@ def test_data_that_do_not_fit_are_one_error(
 def test_a_value_that_is_no_number_names_its_row() -> None:
     column = np.ones((5, 2), dtype=np.float32)
     column[3, 1] = np.nan
-    with pytest.raises(data.DataError, match="features .* row 4"):
+    with pytest.raises(DataError, match="features .* row 4"):
         data._check_columns("d", {"features": Type("f32", (2,))}, {"features": column})

@@ -20,6 +20,7 @@ from ev3lang.plan.plan import Plan, StopPlan
 from ev3lang.runtime import data
 from ev3lang.runtime.device import DeviceError
 from ev3lang.runtime.events import Closed, Compiled, Event, IterationDone, RunEnded, RunStarted
+from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.intervals import tango, wilson
 from ev3lang.runtime.report import from_json
 from ev3lang.runtime.run import Result, run
@@ -107,7 +108,7 @@ def done(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 @pytest.fixture(scope="module")
 def tables(plan: Plan) -> data.Tables:
-    return data.read(plan.data)
+    return data.read(plan.data).tables
 
 
 def logits(weights: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
@@ -323,7 +324,7 @@ def test_an_endless_source_runs(tmp_path: Path) -> None:
 
 def test_data_that_do_not_fit_leave_nothing(plan: Plan, tmp_path: Path) -> None:
     large = attrs.evolve(plan, data=attrs.evolve(plan.data, batch=1000))
-    with pytest.raises(data.DataError, match="batch of 1000"):
+    with pytest.raises(DataError, match="batch of 1000"):
         run(large, source(SPEC), out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

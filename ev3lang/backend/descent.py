@@ -1,0 +1,101 @@
+"""A loss over a batch: the mean over its examples, or over those that know a field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+
+from ev3lang.backend import expressions
+from ev3lang.backend.augmentations import PARTNER, WEIGHT
+from ev3lang.backend.expressions import Memo, Networks
+from ev3lang.plan.plan import Apply, DataPlan, Expr, Forward, fields_of, subexpressions
+
+Array = jax.Array
+Fields = dict[str, Array]
+
+KNOWN = "known"
+
+
+def mean_loss(loss: Expr, fields: Fields, networks: Networks, memo: Memo) -> Array:
+    """A loss averaged over a batch, [] float32.
+
+    A term that reads a field which only some examples know is averaged over those; where none
+    does it is 0. Of a mixed batch it is the loss of the own labels and of the partners', weighted.
+    """
+    if WEIGHT not in fields:
+        return _mean(loss, fields, networks, memo, None)
+    weight = fields[WEIGHT]
+    own = _mean(loss, fields, networks, memo, weight)
+    mixes = {name.removeprefix(f"{PARTNER} ") for name in fields if name.startswith(f"{PARTNER} ")}
+    partners = {
+        name: fields[f"{PARTNER} {name}"] if name in mixes else field
+        for name, field in fields.items()
+    }
+    # What a model makes of the mixed field alone is the same for both.
+    same: Memo = {
+        expr: value
+        for expr, value in memo.items()
+        if isinstance(expr, Forward) and mixes.isdisjoint(fields_of(expr))
+    }
+    return own + _mean(loss, partners, networks, same, 1 - weight)
+
+
+def _mean(
+    expr: Expr, fields: Fields, networks: Networks, memo: Memo, weight: Array | None
+) -> Array:
+    """The weighted mean of an expression, its terms each over the examples that know it."""
+    partial = partial_fields(expr, fields)
+    if partial and isinstance(expr, Apply):
+        values = expr.inputs
+        match expr.function:
+            case "+" | "-":
+                first, second = (_mean(each, fields, networks, memo, weight) for each in values)
+                return first + second if expr.function == "+" else first - second
+            case "negate":
+                return -_mean(values[0], fields, networks, memo, weight)
+            case "*" if values[0].level != "example":
+                factor = expressions.evaluate(values[0], fields, networks, memo)
+                return factor * _mean(values[1], fields, networks, memo, weight)
+            case "*" | "/" if values[1].level != "example":
+                factor = expressions.evaluate(values[1], fields, networks, memo)
+                mean = _mean(values[0], fields, networks, memo, weight)
+                return mean * factor if expr.function == "*" else mean / factor
+    value = expressions.evaluate(expr, fields, networks, memo)
+    if not partial:
+        if weight is None or expr.level != "example":
+            return expressions.mean(value)
+        return jnp.mean(weight * jnp.asarray(value, jnp.float32))
+    knows = jnp.stack([fields[f"{name} {KNOWN}"] for name in partial]).all(0)
+    counted = knows.astype(jnp.float32)
+    # Not a product: what is unknown may be anything, infinite too.
+    values_known = jnp.where(knows, jnp.asarray(value, jnp.float32), 0)
+    if weight is not None:
+        values_known = weight * values_known
+    return jnp.sum(values_known) / jnp.maximum(jnp.sum(counted), 1)
+
+
+def partial_fields(expr: Expr, fields: Iterable[str]) -> tuple[str, ...]:
+    """The fields of an expression that only some examples know."""
+    return tuple(name for name in fields_of(expr) if f"{name} {KNOWN}" in fields)
+
+
+def pool(data: DataPlan, loss: Expr) -> tuple[str, ...]:
+    """The partly known fields whose examples a loss draws its batches from; empty: from all.
+
+    Those of a loss that has no term without one.
+    """
+    partial = {each.field for each in data.known}
+    if not partial or not all(partial & set(fields_of(term)) for term in _terms(loss)):
+        return ()
+    return tuple(name for name in fields_of(loss) if name in partial)
+
+
+def _terms(expr: Expr) -> Iterable[Expr]:
+    """The terms of a sum that read examples."""
+    if isinstance(expr, Apply) and expr.function in ("+", "-", "negate"):
+        for part in expr.inputs:
+            yield from _terms(part)
+    elif any(part.level == "example" for part in subexpressions(expr)):
+        yield expr

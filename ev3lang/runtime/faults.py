@@ -1,0 +1,30 @@
+"""What is wrong with the data of a run."""
+
+from __future__ import annotations
+
+
+class DataError(Exception):
+    """Data that can't be used as the spec says.
+
+    help            what to do
+    is_spec_fault   whether the spec asks for what the data can't give, rather than the data
+                    being broken
+    field           the field it is about, None where it is about all
+    row             the example it is about, counted from 1, None where it is about all
+    The message names file, field and row itself.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        help: str,
+        *,
+        is_spec_fault: bool = False,
+        field: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.help = help
+        self.is_spec_fault = is_spec_fault
+        self.field = field
+        self.row = row

@@ -1,0 +1,33 @@
+"""Files as columns: one reader for each format, by the name of its source."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from ev3lang.catalog.signature import Value
+from ev3lang.runtime.readers.table import Column, Parts
+
+Options: TypeAlias = "Mapping[str, Value | None]"
+
+Reader: TypeAlias = "Callable[[Options, tuple[Column, ...], Path], Parts]"
+"""From a source's options, the declared columns and the spec's folder to the file's arrays.
+
+Raises DataError where the file is not what the spec declares.
+"""
+
+
+def _read(source: str, options: Options, columns: tuple[Column, ...], folder: Path) -> Parts:
+    # A format's library is loaded by the runs that read it, not by all.
+    module = importlib.import_module(f"ev3lang.runtime.readers.{source}")
+    parts: Parts = module.read(options, columns, folder)
+    return parts
+
+
+READERS: Mapping[str, Reader] = {
+    source: partial(_read, source)
+    for source in ("cifar", "csv", "huggingface", "idx", "image_folder", "npz", "parquet")
+}

@@ -1,0 +1,101 @@
+"""Files and folders of data found, and refused before anything is allocated for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ev3lang.diagnostics.suggest import nearest
+from ev3lang.runtime.faults import DataError
+
+LARGE_BYTES = 100 * 2**20
+MOST_UNPACKED = 1000
+"""Data of `LARGE_BYTES` that unpack to more than this many times their size are a bomb."""
+
+
+def file_at(folder: Path, written: str) -> Path:
+    """The file that a spec in `folder` names; raises DataError where it can't be read."""
+    path = _found(folder, written)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file", "name a file in it")
+    try:
+        with path.open("rb") as opened:
+            is_empty = not opened.read(1)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if is_empty:
+        raise DataError(f"{path} is empty", "write the data into it, or name another file")
+    return path
+
+
+def folder_at(folder: Path, written: str) -> Path:
+    """The folder that a spec in `folder` names; raises DataError where it can't be read."""
+    path = _found(folder, written)
+    if not path.is_dir():
+        raise DataError(f"{path} is a file, not a folder", "name the folder that the data lie in")
+    try:
+        is_empty = not any(path.iterdir())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if is_empty:
+        raise DataError(f"{path} is empty", "put the data into it, or name another folder")
+    return path
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for what the system doesn't let us read."""
+    return DataError(
+        f"{path} can't be read: {error.strerror or error}",
+        "give yourself the right to read it"
+        if isinstance(error, PermissionError)
+        else "see whether the disk is well",
+    )
+
+
+def check_size(file: object, what: str, size_bytes: int, stored_bytes: int | None = None) -> None:
+    """Raises DataError for data that the machine can't hold or that no honest file unpacks to.
+
+    stored_bytes   what they take up in the file, None where they are stored as they are
+    """
+    is_large = size_bytes > LARGE_BYTES
+    if is_large and stored_bytes is not None and size_bytes > MOST_UNPACKED * stored_bytes:
+        raise DataError(
+            f"{file}: {what} would unpack from {stored_bytes:,} to {size_bytes:,} bytes, more than "
+            f"{MOST_UNPACKED} times as much",
+            "if the file is to be trusted, store it uncompressed",
+        )
+    memory = _memory_bytes()
+    if memory is not None and size_bytes > memory:
+        raise DataError(
+            f"{file}: {what} needs {size_bytes:,} bytes, and the machine has {memory:,} in all",
+            "if the file is to be trusted, store fewer or smaller examples",
+        )
+
+
+def _memory_bytes() -> int | None:
+    """The machine's memory; None where the system doesn't say."""
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _found(folder: Path, written: str) -> Path:
+    path = folder / written
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if exists:
+        return path
+    # The first part of the path that is not there is the one to mend.
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        near = nearest(missing.name, [each.name for each in missing.parent.iterdir()])
+    except OSError:
+        near = None
+    help = "a path is relative to the spec's folder"
+    if near is not None:
+        help = f"did you mean `{missing.parent / near}`?"
+    raise DataError(f"{path} does not exist", help)

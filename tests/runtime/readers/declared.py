@@ -1,0 +1,45 @@
+"""Specs' declarations of files for the tests of readers, and what an error must say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ev3lang.catalog.signature import parse_type
+from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.readers import READERS
+from ev3lang.runtime.readers.table import Column, Parts
+
+
+def columns(**fields: str | tuple[str, str | tuple[int, int]]) -> tuple[Column, ...]:
+    """`image="u8[2, 2]"`, or with where it is from: `image=("u8[2, 2]", "batch")`."""
+    return tuple(
+        Column(name, parse_type(each))
+        if isinstance(each, str)
+        else Column(name, parse_type(each[0]), each[1])
+        for name, each in fields.items()
+    )
+
+
+def read(source: str, folder: Path, declared: tuple[Column, ...], **options: str) -> Parts:
+    return READERS[source](options, declared, folder)
+
+
+def fault(source: str, folder: Path, declared: tuple[Column, ...], **options: str) -> DataError:
+    """The error that reading raises."""
+    with pytest.raises(DataError) as caught:
+        read(source, folder, declared, **options)
+    return caught.value
+
+
+def says(error: DataError, *parts: str, **attributes: Any) -> None:
+    """Asserts that message and help have these parts, in order, and the error these attributes."""
+    text = f"{error}\n{error.help}"
+    place = 0
+    for part in parts:
+        assert part in text[place:], f"{part!r} is not in {text!r}"
+        place = text.index(part, place) + len(part)
+    for name, value in attributes.items():
+        assert getattr(error, name) == value, text
