@@ -116,7 +116,7 @@ def e() -> Workload:
     probs = Type("probs", (10,))
     student, teacher = (Apply("softmax", (each,), probs, "example") for each in (logits, taught))
     losses = {
-        "entropy": _loss("cross_entropy", logits, label, class_weights=None, label_smoothing=0.0),
+        "entropy": _loss("cross_entropy", logits, label, label_smoothing=0.0),
         "taught": Apply("kl_divergence", (teacher, student), Type("real"), "example"),
     }
     plan = attrs.evolve(

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 from ev3lang.backend import arithmetic, losses, metrics, models, scores
 from ev3lang.backend.keys import named
 from ev3lang.catalog.index import FUNCTIONS
+from ev3lang.catalog.signature import Type
 from ev3lang.plan.plan import (
     Apply,
     Constant,
@@ -107,7 +108,10 @@ def evaluate(
             value = fields[expr.name]
         case Forward():
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
-            value = networks.apply(expr.model, _join(parts, networks.plans[expr.model]))
+            wide = [
+                _numbers(part, each.type) for part, each in zip(parts, expr.inputs, strict=True)
+            ]
+            value = networks.apply(expr.model, _join(wide, networks.plans[expr.model]))
         case Apply(function=function, inputs=(Weights(model=model),)):
             value = models.TABLE[function](networks.plans[model], networks.params[model])
         case Apply():
@@ -115,6 +119,14 @@ def evaluate(
             value = TABLE[expr.function](*parts, **_keywords(expr))
     memo[expr] = value
     return memo[expr]
+
+
+def _numbers(part: Array, type_: Type) -> Array:
+    """An input as numbers: a category as one for each that there is, 1 for the one it is."""
+    if type_.kind in ("class", "text"):
+        (count,) = type_.dimensions
+        return jax.nn.one_hot(part, int(count), dtype=jnp.float32)
+    return part
 
 
 def _join(parts: list[Array], plan: ModelPlan) -> Array:
@@ -134,8 +146,10 @@ def _keywords(expr: Apply) -> dict[str, Any]:
     for fact in function.told if function is not None else ():
         if fact == "kinds":
             keywords["kinds"] = tuple(part.type.kind for part in expr.inputs)
-        else:
+        elif fact == "classes":
             keywords["classes"] = expr.inputs[0].type.dimensions[-1]
+        else:
+            keywords["groups"] = expr.inputs[-1].type.dimensions[-1]
     return keywords
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -128,7 +129,186 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, *, delta: ArrayLike) ->
     return mean(multiply(near, size - 0.5 * near))
 
 
+def weighted_cross_entropy(
+    scores: Array, labels: Array, *, weights: tuple[float, ...], classes: int
+) -> Array:
+    """Cross entropy times what the label's class counts.
+
+    scores    [B, C] float32, logits or log-probabilities in nats
+    labels    [B] int32 in [0, C)
+    weights   C numbers of at least 0
+    returns   [B] float32, at least 0
+    """
+    assert len(weights) == classes, "the checker counts them"
+    counted = jnp.asarray(weights, jnp.float32)[labels]
+    return counted * cross_entropy(scores, labels, label_smoothing=0)
+
+
+def decoupled_distillation(
+    target: Array,
+    prediction: Array,
+    labels: Array,
+    *,
+    T: ArrayLike,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+) -> Array:
+    """alpha KL(label against the rest) + beta KL(among the rest), times T squared.
+
+    target, prediction   [B, C] float32 logits, of the teacher and of the student
+    labels    [B] int32 in [0, C)
+    T         temperature, above 0
+    returns   [B] float32, at least 0, nats
+    Source: Zhao et al. (2022), arXiv:2203.08679, equation 7.
+    """
+    is_label = _is_label(target, labels)
+
+    def parts(scores: Array) -> tuple[Array, Array]:
+        log_probs = jax.nn.log_softmax(scores / T, axis=-1)
+        others = jnp.where(is_label, _NOTHING, log_probs)
+        rest = jax.scipy.special.logsumexp(others, axis=-1)
+        binary = jnp.stack([at_label(log_probs, labels), rest], axis=-1)
+        return binary, jnp.where(is_label, _NOTHING, log_probs - rest[:, None])
+
+    (binary_target, rest_target), (binary, rest) = parts(target), parts(prediction)
+    both = ("log_probs", "log_probs")
+    of_label = kl_divergence(binary_target, binary, kinds=both)
+    of_rest = kl_divergence(rest_target, rest, kinds=both)
+    return (alpha * of_label + beta * of_rest) * jnp.square(jnp.asarray(T))
+
+
+def attention_matching(target: Array, prediction: Array) -> Array:
+    """The squared distance of two maps of activity, each of length 1.
+
+    target, prediction   [B, H, W, C] and [B, H, W, D] float32
+    returns   [B] float32 in [0, 2]
+    Source: Zagoruyko and Komodakis (2017), arXiv:1612.03928, equation 2 with p = 2.
+    """
+
+    def activity(x: Array) -> Array:
+        strength = jnp.sum(jnp.square(x), axis=-1).reshape(x.shape[0], -1)
+        return strength / jnp.maximum(_length(strength), _LEAST_LENGTH)
+
+    return jnp.sum(jnp.square(activity(target) - activity(prediction)), axis=-1)
+
+
+_LEAST_LENGTH = 1e-12
+
+
+def _length(x: Array) -> Array:
+    """The length of each vector, [B, 1]; its gradient is finite at 0."""
+    squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    return jnp.sqrt(jnp.maximum(squares, _LEAST_LENGTH**2))
+
+
+def _direction(x: Array) -> Array:
+    return x / jnp.maximum(_length(x), _LEAST_LENGTH)
+
+
+def cosine_distance(prediction: Array, target: Array) -> Array:
+    """1 - cos of the angle between two vectors; 1 where one of them is 0.
+
+    prediction, target   [B, D] float32
+    returns   [B] float32 in [0, 2]
+    """
+    return 1 - jnp.sum(_direction(prediction) * _direction(target), axis=-1)
+
+
+def contrastive_loss(anchors: Array, positives: Array, *, temperature: ArrayLike) -> Array:
+    """Cross entropy of finding each example's own partner in the batch by its cosine.
+
+    anchors, positives   [B, D] float32; row b of one belongs to row b of the other
+    returns   [B] float32, at least 0, nats
+    Source: van den Oord, Li and Vinyals (2018), arXiv:1807.03748, equation 4.
+    """
+    cosines = _direction(anchors) @ _direction(positives).T
+    return cross_entropy(cosines / temperature, jnp.arange(len(anchors)), label_smoothing=0)
+
+
+def hinge_loss(scores: Array, labels: Array, *, margin: ArrayLike) -> Array:
+    """max(0, margin - label's score + highest other score).
+
+    scores    [B, C] float32
+    labels    [B] int32 in [0, C)
+    returns   [B] float32, at least 0
+    Source: Crammer and Singer (2001), J. Mach. Learn. Res. 2:265-292.
+    """
+    others = jnp.where(_is_label(scores, labels), -jnp.inf, scores)
+    return jax.nn.relu(margin - at_label(scores, labels) + jnp.max(others, axis=-1))
+
+
+def quantile_loss(prediction: ArrayLike, target: ArrayLike, *, quantile: ArrayLike) -> Array:
+    """q (target - prediction) above the prediction, (1 - q) (prediction - target) below it.
+
+    prediction, target   [B] or [B, ...] float32
+    quantile  in [0, 1]; 0.5 gives half the absolute error
+    returns   [B] float32, at least 0
+    Source: Koenker and Bassett (1978), Econometrica 46:33-50.
+    """
+    gap = subtract(target, prediction)
+    return mean(jnp.maximum(multiply(quantile, gap), multiply(jnp.asarray(quantile) - 1, gap)))
+
+
+def log_cosh(prediction: ArrayLike, target: ArrayLike) -> Array:
+    """log cosh of the difference: half its square near 0, its size less log 2 far away.
+
+    prediction, target   [B] or [B, ...] float32
+    returns   [B] float32, at least 0
+    """
+    gap = jnp.asarray(subtract(prediction, target))
+    size = jnp.abs(gap)
+    # Near 0 what is far away cancels to three digits; far away what is near overflows.
+    near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.clip(gap, -1, 1) / 2)))
+    far = size + jnp.log1p(jnp.exp(-2 * size)) - jnp.log(2.0)
+    return mean(jnp.where(size < 1, near, far))
+
+
+def ctc_loss(scores: Array, target: Array) -> Array:
+    """Negative log-likelihood of a sequence under all its alignments.
+
+    scores    [B, T, C] float32 logits; class 0 is the blank
+    target    [B, L] int32 in [1, C), -1 behind its end
+    returns   [B] float32, at least 0, nats
+    Source: Graves et al. (2006), ICML 23:369-376.
+    """
+    none = jnp.zeros(scores.shape[:2], scores.dtype)
+    padding = (target < 0).astype(scores.dtype)
+    return optax.losses.ctc_loss(scores, none, jnp.maximum(target, 0), padding)
+
+
+def token_cross_entropy(scores: Array, target: Array, *, label_smoothing: ArrayLike) -> Array:
+    """Cross entropy of the places that have a target, their mean.
+
+    scores    [B, T, C] float32 logits
+    target    [B, T] int32 in [0, C), -1 where there is none
+    returns   [B] float32, at least 0, nats; 0 where no place has one
+    """
+    classes = scores.shape[-1]
+    each = cross_entropy(
+        scores.reshape(-1, classes),
+        jnp.maximum(target, 0).reshape(-1),
+        label_smoothing=label_smoothing,
+    ).reshape(target.shape)
+    return over_targets(each, target)
+
+
+def over_targets(values: Array, target: Array) -> Array:
+    """[B], the mean of `[B, T]` over the places that have a target; 0 where none has."""
+    has_one = (target >= 0).astype(jnp.float32)
+    return jnp.sum(values * has_one, axis=-1) / jnp.maximum(jnp.sum(has_one, axis=-1), 1)
+
+
 TABLE: Mapping[str, Callable[..., Array]] = {
+    "weighted_cross_entropy": weighted_cross_entropy,
+    "decoupled_distillation": decoupled_distillation,
+    "attention_matching": attention_matching,
+    "cosine_distance": cosine_distance,
+    "contrastive_loss": contrastive_loss,
+    "hinge_loss": hinge_loss,
+    "quantile_loss": quantile_loss,
+    "log_cosh": log_cosh,
+    "ctc_loss": ctc_loss,
+    "token_cross_entropy": token_cross_entropy,
     "cross_entropy": cross_entropy,
     "focal_loss": focal_loss,
     "sigmoid_binary_cross_entropy": sigmoid_binary_cross_entropy,

@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ev3lang.backend.arithmetic import subtract
-from ev3lang.backend.losses import absolute_error, at_label, squared_error
+from ev3lang.backend.losses import absolute_error, at_label, over_targets, squared_error
 from ev3lang.backend.scores import in_log_space
 
 
@@ -301,7 +301,118 @@ def r2_score(prediction: ArrayLike, target: ArrayLike) -> Array:
     return jnp.mean(1 - left / spread)
 
 
+def subset_match(scores: Array, labels: Array) -> Array:
+    """Whether exactly the labels with a logit above 0 are present.
+
+    scores    [B, C] float32, logit of each label's presence
+    labels    [B, C], 1 where the label is present, else 0
+    returns   [B] bool
+    """
+    return jnp.all((scores > 0) == (labels > 0), axis=-1)
+
+
+def hamming_loss(scores: Array, labels: Array) -> Array:
+    """The share of labels that a logit above 0 gets wrong: [B] float32 in [0, 1]; as above."""
+    return jnp.mean(((scores > 0) != (labels > 0)).astype(jnp.float32), axis=-1)
+
+
+def label_f1(scores: Array, labels: Array, *, average: str) -> Array:
+    """F1 of the labels with a logit above 0, mean over labels or of all of them together.
+
+    scores    [N, C] float32, logit of each label's presence
+    labels    [N, C], 1 where the label is present, else 0
+    returns   [] float32 in [0, 1]
+    """
+    found, there = scores > 0, labels > 0
+    hits, wrong = jnp.sum(found & there, axis=0), jnp.sum(found != there, axis=0)
+    if average == "micro":
+        hits, wrong = jnp.sum(hits), jnp.sum(wrong)
+    return jnp.mean(_ratio(2.0 * hits, 2.0 * hits + wrong))
+
+
+def macro_roc_auc(scores: Array, labels: Array, *, kinds: tuple[str, ...]) -> Array:
+    """One class against the rest, mean over the classes that some and not all examples have.
+
+    scores    [N, C] float32, of the kind first in `kinds`
+    labels    [N] int32 in [0, C)
+    returns   [] float32 in [0, 1]; NaN where all examples are of one class
+    Source: Provost and Domingos (2003), Mach. Learn. 52:199-215.
+    """
+    probs = jax.nn.softmax(scores, axis=-1) if kinds[0] == "logits" else scores
+
+    def of_class(column: Array, label: Array) -> Array:
+        return roc_auc(column, (labels == label).astype(jnp.int32), positive=1, kinds=("real",))
+
+    each = jax.vmap(of_class, (1, 0))(probs, jnp.arange(probs.shape[-1]))
+    counts = jnp.sum(jax.nn.one_hot(labels, probs.shape[-1]), axis=0)
+    occurs = (counts > 0) & (counts < len(labels))
+    return jnp.sum(jnp.where(occurs, each, 0)) / jnp.sum(occurs)
+
+
+def group_gap(values: Array, group: Array, *, groups: int) -> Array:
+    """The largest difference between two groups' means, of those that have examples.
+
+    values    [N], a bool counts as 0 or 1
+    group     [N] int32 in [0, groups)
+    returns   [] float32, at least 0; 0 where all examples are of one group
+    Source: Dwork et al. (2012), arXiv:1104.3913, the difference of two groups' outcomes.
+    """
+    is_inside = jax.nn.one_hot(group, groups)
+    counts = jnp.sum(is_inside, axis=0)
+    means = _ratio(jnp.asarray(values, jnp.float32) @ is_inside, counts)
+    occurs = counts > 0
+    highest = jnp.max(jnp.where(occurs, means, -jnp.inf))
+    return highest - jnp.min(jnp.where(occurs, means, jnp.inf))
+
+
+def pearson_correlation(prediction: Array, target: Array) -> Array:
+    """The linear correlation of two columns: [N] float32 each to [] float32 in [-1, 1].
+
+    0 where one of them is constant. Source: Pearson (1895), Proc. R. Soc. Lond. 58:240-242.
+    """
+
+    def centred(x: Array) -> Array:
+        wide = jnp.asarray(x, jnp.float32)
+        return wide - jnp.mean(wide)
+
+    first, second = centred(prediction), centred(target)
+    spread = jnp.sqrt(jnp.sum(jnp.square(first))) * jnp.sqrt(jnp.sum(jnp.square(second)))
+    return jnp.clip(_ratio(jnp.sum(first * second), spread), -1, 1)
+
+
+def spearman_correlation(prediction: Array, target: Array) -> Array:
+    """The correlation of the ranks of two columns: [N] float32 each to [] float32 in [-1, 1].
+
+    Equal numbers share their mean rank. Source: Spearman (1904), Am. J. Psychol. 15:72-101.
+    """
+
+    def ranks(x: Array) -> Array:
+        at_least, more = _counts_from(x, jnp.ones(len(x), bool))
+        return -(at_least + more) / 2
+
+    first, second = (ranks(jnp.asarray(x, jnp.float32)) for x in (prediction, target))
+    return pearson_correlation(first, second)
+
+
+def token_accuracy(scores: Array, target: Array) -> Array:
+    """The share of places with a target whose highest score is the target's.
+
+    scores    [B, T, C] float32
+    target    [B, T] int32 in [0, C), -1 where there is none
+    returns   [B] float32 in [0, 1]; 0 where no place has one
+    """
+    return over_targets((jnp.argmax(scores, axis=-1) == target).astype(jnp.float32), target)
+
+
 TABLE: Mapping[str, Callable[..., Array]] = {
+    "subset_match": subset_match,
+    "hamming_loss": hamming_loss,
+    "label_f1": label_f1,
+    "macro_roc_auc": macro_roc_auc,
+    "group_gap": group_gap,
+    "pearson_correlation": pearson_correlation,
+    "spearman_correlation": spearman_correlation,
+    "token_accuracy": token_accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,

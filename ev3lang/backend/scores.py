@@ -50,6 +50,11 @@ def stop_gradient(value: Array) -> Array:
     return jax.lax.stop_gradient(value)
 
 
+def next_token(tokens: Array) -> Array:
+    """At each place the token that follows, -1 where none does: [B, T] int32 of the same."""
+    return jnp.concatenate([tokens[:, 1:], jnp.full_like(tokens[:, :1], -1)], axis=1)
+
+
 _LEAST = 2.0**-126  # the least normal float32; what is below is flushed to 0 on many devices
 
 
@@ -72,4 +77,5 @@ TABLE: Mapping[str, Callable[..., Array]] = {
     "argmax": argmax,
     "top_k": top_k,
     "stop_gradient": stop_gradient,
+    "next_token": next_token,
 }

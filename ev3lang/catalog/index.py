@@ -63,7 +63,6 @@ AUGMENTATIONS: Mapping[str, Operation] = _by_name(search.AUGMENTATIONS)
 COMING: Mapping[str, str] = MappingProxyType(
     {
         "teacher_network": "a source of data labelled by a random network",
-        "next_token": "the target of a language model",
     }
 )
 """Further names of the language that have no entry yet, each with what it is."""

@@ -279,6 +279,117 @@ REGRESSION = (
     ),
 )
 
+_MULTI = (Input("scores", types("logits[C]")), Input("labels", types("multi[C]")))
+
+OF_MANY = (
+    Function(
+        name="subset_match",
+        inputs=_MULTI,
+        output=parse_type("bool"),
+        family="metric",
+        is_differentiable=False,
+        range=(0.0, 1.0),
+        better="higher",
+        summary="whether exactly the labels with a logit above 0 are present",
+        source="Zhu et al. (2005), SIGIR 28:274-281",
+    ),
+    Function(
+        name="hamming_loss",
+        inputs=_MULTI,
+        output=_REAL,
+        family="metric",
+        is_differentiable=False,
+        range=(0.0, 1.0),
+        better="lower",
+        summary="share of the labels for which a logit above 0 is wrong",
+        source="Schapire and Singer (2000), Mach. Learn. 39:135-168",
+    ),
+    Function(
+        name="label_f1",
+        inputs=_MULTI,
+        output=_REAL,
+        family="metric",
+        options=(
+            Option(
+                "average",
+                "name",
+                default="macro",
+                choices=("macro", "micro"),
+                summary="mean of each label's own, or of all labels counted together",
+            ),
+        ),
+        level="set",
+        is_differentiable=False,
+        range=(0.0, 1.0),
+        better="higher",
+        summary="harmonic mean of precision and recall of logits above 0; 0 for what never occurs",
+        source="van Rijsbergen (1979), Information Retrieval, chapter 7",
+    ),
+    Function(
+        name="macro_roc_auc",
+        inputs=(
+            Input("scores", types("probs[C]", "logits[C]", "log_probs[C]")),
+            Input("label", types("class[C]")),
+        ),
+        output=_REAL,
+        family="metric",
+        level="set",
+        is_differentiable=False,
+        range=(0.0, 1.0),
+        better="higher",
+        told=("kinds",),
+        summary="chance that an example of a class has a higher probability of it than one of "
+        "another; mean over the classes that some and not all examples have",
+        source="Provost and Domingos (2003), Mach. Learn. 52:199-215",
+    ),
+    Function(
+        name="group_gap",
+        inputs=(Input("value", types("real")), Input("group", types("class[G]", "text[G]"))),
+        output=_REAL,
+        family="metric",
+        level="set",
+        better="lower",
+        told=("groups",),
+        summary="largest difference between two groups' means of a value, of groups that occur: of "
+        "being right, of being predicted positive",
+        source="Dwork et al. (2012), arXiv:1104.3913",
+    ),
+    Function(
+        name="pearson_correlation",
+        inputs=(Input("prediction", types("real")), Input("target", types("real"))),
+        output=_REAL,
+        family="metric",
+        level="set",
+        range=(-1.0, 1.0),
+        better="higher",
+        summary="linear correlation of prediction and target; 0 where one is constant",
+        source="Pearson (1895), Proc. R. Soc. Lond. 58:240-242",
+    ),
+    Function(
+        name="spearman_correlation",
+        inputs=(Input("prediction", types("real")), Input("target", types("real"))),
+        output=_REAL,
+        family="metric",
+        level="set",
+        is_differentiable=False,
+        range=(-1.0, 1.0),
+        better="higher",
+        summary="correlation of the ranks of prediction and target, of equals their mean rank",
+        source="Spearman (1904), Am. J. Psychol. 15:72-101",
+    ),
+    Function(
+        name="token_accuracy",
+        inputs=(Input("scores", types("logits[T, C]")), Input("target", types("tokens[C, T]"))),
+        output=_REAL,
+        family="metric",
+        is_differentiable=False,
+        range=(0.0, 1.0),
+        better="higher",
+        summary="share of the places with a target whose highest score is the target's",
+        source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
+    ),
+)
+
 MODEL_FACTS = (
     Function(
         name="parameters",
@@ -325,4 +436,4 @@ MODEL_FACTS = (
     ),
 )
 
-METRICS = (*CLASSIFICATION, *REGRESSION, *MODEL_FACTS)
+METRICS = (*CLASSIFICATION, *OF_MANY, *REGRESSION, *MODEL_FACTS)

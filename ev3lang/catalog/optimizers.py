@@ -232,6 +232,12 @@ OPTIMIZERS = (
 DECAYS_ALL = frozenset({"dadapt_adamw", "madgrad", "novograd", "prodigy", "scale_by_novograd"})
 """Links whose weight decay optax can't keep from some of the weights."""
 
+DECAYS = ("weight_decay", "weight_decay_rate")
+"""What the rate of weight decay is called, where a mask may go with it."""
+
+DECAYS_UNMASKED = "adam_weight_decay"
+"""The rate at which `muon` decays what it leaves to Adam, for which it takes no mask."""
+
 SCHEDULES = (
     Optimizer(
         name="constant_schedule",

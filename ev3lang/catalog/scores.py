@@ -60,4 +60,14 @@ SCORES = (
         source="jax.lax.stop_gradient",
         is_differentiable=False,
     ),
+    Function(
+        name="next_token",
+        inputs=(Input("tokens", types("tokens[V, T]")),),
+        output=parse_type("tokens[V, T]"),
+        family="scores",
+        summary="at each place the token that follows, the target of a language model; at the last "
+        "one, and before padding, none",
+        source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
+        is_differentiable=False,
+    ),
 )

@@ -85,9 +85,9 @@ class Option:
 
     kind      what may stand there:
               real, int, ratio (`10%` or 0.1), bool, text ("…"), name (one of `choices`),
-              ints (`[64, 64]`), steps (`100 steps`), pixels (`4 px`), factor (`2x`),
-              schedule (a real, or a call of a schedule), layers (a pipe of layers), path (a text
-              or a param of type path)
+              ints (`[64, 64]`), reals (`[0.5, 2]`), steps (`100 steps`), pixels (`4 px`),
+              factor (`2x`), schedule (a real, or a call of a schedule), layers (a pipe of
+              layers), path (a text or a param of type path)
     default   the only place where it is written; None with `is_required` false means "off"
     low, high inclusive bounds; `is_low_open` excludes the lower one
     most      a further upper bound, in the variables of the function's inputs: `C`, `C - 1`
@@ -132,7 +132,8 @@ class Function:
     better           for metrics and losses: whether higher or lower is better, None where neither
     told             what the backend's twin is told of its inputs' types, as keywords:
                      `kinds` (the kind of each input, a tuple of names), `classes` (the last
-                     dimension of the first input, which it can't see in an array of labels)
+                     dimension of the first input, which it can't see in an array of labels),
+                     `groups` (that of the last input, so many as there are)
     """
 
     name: str
@@ -146,7 +147,7 @@ class Function:
     is_differentiable: bool = True
     range: tuple[float, float] | None = None
     better: Literal["higher", "lower"] | None = None
-    told: tuple[Literal["kinds", "classes"], ...] = ()
+    told: tuple[Literal["kinds", "classes", "groups"], ...] = ()
 
 
 @attrs.frozen(eq=False)

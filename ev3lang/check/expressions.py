@@ -125,6 +125,8 @@ def option_value(
     what = f"`{option.name}` of `{function}`"
     if option.kind == "ints":
         return _whole_numbers(checking, option, expression, what, scope)
+    if option.kind == "reals":
+        return _numbers(checking, option, expression, what)
     if option.kind == "path" and isinstance(expression, tree.Name):
         found = declarations.path(checking, expression)
         if found is not None:
@@ -594,6 +596,9 @@ def _of_model(checking: Checking, entry: Function, bound: Bound) -> typed.Expr |
         model = models.model(checking, declaration)
         if model is None:
             return None
+        if model.module is not None and entry.name in ("depth", "flops"):
+            checking.report(errors.not_countable(argument.span, entry.name, member))
+            return None
         smooth = entry.is_differentiable and not model.is_frozen
         facts = typed.Facts(
             entry.output,
@@ -620,7 +625,19 @@ def _within_classes(
 ) -> bool:
     """Whether options that count or name classes keep to those that there are."""
     classes = variables.get("C")
+    if "groups" in entry.told and not isinstance(variables.get("G"), int):
+        group = bound.given[entry.inputs[-1].name]
+        expected = "a known number of groups, such as `text[12]`"
+        checking.report(errors.wrong_type(group.span, expected, f"text[{variables.get('G')}]"))
+        return False
     for option, (name, value) in zip(entry.options, options, strict=True):
+        if option.kind == "reals" and isinstance(value, tuple) and isinstance(classes, int):
+            if len(value) != classes:
+                place = bound.given[name].span
+                expected = f"{classes} numbers, one for each class"
+                checking.report(errors.wrong_type(place, expected, str(len(value))))
+                return False
+            continue
         if option.most is None or not isinstance(classes, int) or not isinstance(value, int):
             continue
         most = classes if option.most == "C" else classes - 1
@@ -757,6 +774,29 @@ def _function_range(entry: Function, options: Mapping[str, object]) -> tuple[flo
         if isinstance(low, int | float) and isinstance(high, int | float):
             return (float(low), float(high))
     return entry.range
+
+
+def _numbers(
+    checking: Checking, option: Option, expression: tree.Expression, what: str
+) -> tuple[float, ...] | None:
+    """A list of numbers, each within the option's bounds."""
+    items = expression.items if isinstance(expression, tree.ListOf) else (expression,)
+    numbers: list[float] = []
+    for item in items:
+        expr = constant(checking, item, what)
+        if expr is None:
+            return None
+        number = known_number(checking, expr)
+        if number is None or not fits_number("real", expr.facts.type):
+            kind = str(expr.facts.type) if number is not None else f"`{item.span.text}`"
+            checking.report(errors.wrong_type(item.span, f"known numbers for {what}", kind))
+            return None
+        if not is_within(option, number):
+            place = item.span
+            checking.report(errors.out_of_range(place, what, bounds_of(option), place.text))
+            return None
+        numbers.append(float(number))
+    return tuple(numbers)
 
 
 def _whole_numbers(

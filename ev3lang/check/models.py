@@ -12,8 +12,8 @@ import attrs
 from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPTIMIZERS
 from ev3lang.catalog.layers import ACTIVATIONS
 from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
-from ev3lang.check import declarations, errors, expressions, operators, optimizers, typed, types
-from ev3lang.check.arguments import Bound, bind
+from ev3lang.check import declarations, errors, expressions, operators, typed, types
+from ev3lang.check.arguments import Bound, bind, known_number
 from ev3lang.check.checking import Checking
 from ev3lang.check.sizes import fits, solved
 from ev3lang.syntax import tree
@@ -91,10 +91,11 @@ class _Pipe:
 def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | None:
     output = _output(checking, declaration.output)
     inputs = _inputs(checking, declaration.input)
+    module: typed.ModuleInfo | None = None
     if declaration.module is not None:
-        checking.report(
-            errors.not_built_yet(declaration.module.span, "a network from a Python class")
-        )
+        module = _module(checking, declaration.module)
+        if module is None:
+            return None
     if output is None or inputs is None:
         return None
     input_shape = _joined(checking, declaration, inputs)
@@ -121,27 +122,63 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
         input=tuple(size for size in input_shape if isinstance(size, int)),
         output=output,
         layers=layers,
-        is_frozen=frozen_by(declaration) is not None,
+        is_frozen=_is_frozen(declaration),
+        module=module,
     )
 
 
-def frozen_by(declaration: tree.Model) -> tree.ModelItem | None:
-    """The line of a model's block that keeps its weights from being explored."""
-    return next(iter(declaration.items), None)
+def _is_frozen(declaration: tree.Model) -> bool:
+    """Whether nothing ever descends it: `trained by` does, before the run."""
+    kinds = {type(each) for each in declaration.items}
+    return tree.Frozen in kinds and tree.TrainedBy not in kinds
 
 
-def check_block(checking: Checking, declaration: tree.Model) -> None:
-    """The lines of a model's block. Apart from `model`: a loss that trains it needs it first."""
-    for item in declaration.items:
-        match item:
-            case tree.TrainedBy():
-                checking.report(errors.not_built_yet(item.span, "training a model before the run"))
-                expressions.infer(checking, item.loss)
-                optimizers.optimizer(checking, item.optimizer)
-            case tree.FromCheckpoint():
-                checking.report(errors.not_built_yet(item.span, "reading weights from a file"))
-            case tree.Frozen():
-                pass
+def _module(checking: Checking, call: tree.Call) -> typed.ModuleInfo | None:
+    """The class that a network comes from, `nnx("package.module:Class", width: 32)`."""
+    if call.function.text != "nnx":
+        checking.report(errors.unknown_name(call.function, ("nnx",), "origin of a network"))
+        return None
+    target = call.arguments[0].value if call.arguments else None
+    if not isinstance(target, tree.String) or call.arguments[0].name is not None:
+        checking.report(errors.module_target(call.span if target is None else target.span))
+        return None
+    package, _, name = target.value.partition(":")
+    if not all(part.isidentifier() for part in (*package.split("."), name)):
+        checking.report(errors.module_target(target.span))
+        return None
+    options: dict[str, Value] = {}
+    for argument in call.arguments[1:]:
+        if argument.name is None:
+            checking.report(errors.too_many_arguments("nnx", 1, argument.span))
+            return None
+        if argument.name.text in options or argument.name.text == "rngs":
+            checking.report(errors.duplicate_argument("nnx", argument.name.text, argument.span))
+            return None
+        value = _module_option(checking, argument.value, f"`{argument.name.text}` of `nnx`")
+        if value is None:
+            return None
+        options[argument.name.text] = value
+    return typed.ModuleInfo(target.value, tuple(options.items()))
+
+
+def _module_option(checking: Checking, written: tree.Expression, what: str) -> Value | None:
+    """A number, text, truth value or list of these, as Python gets it; None, reported, else."""
+    match written:
+        case tree.String(value=text):
+            return text
+        case tree.Name(text="true" | "false" as text):
+            return text == "true"
+        case tree.ListOf(items=items):
+            parts = [_module_option(checking, each, what) for each in items]
+            known = tuple(each for each in parts if each is not None)
+            return known if len(known) == len(parts) else None
+    expr = expressions.constant(checking, written, what)
+    number = None if expr is None else known_number(checking, expr)
+    if expr is not None and number is None:
+        checking.report(
+            errors.wrong_type(written.span, f"a number, text or list for {what}", "something else")
+        )
+    return number
 
 
 def _output(checking: Checking, written: tree.TypeExpression) -> Type | None:
@@ -178,10 +215,15 @@ def _checked_inputs(checking: Checking, place: tree.Node, type_: Type) -> tuple[
     if type_.kind == "id":
         checking.report(errors.input_is_id(place.span, place.span.text))
         return None
-    if type_.kind in ("text", "class", "multi"):
-        what = f"an input of type {type_}"
-        checking.report(errors.not_built_yet(place.span, what))
+    if type_.kind in CATEGORIES and not isinstance(type_.dimensions[0], int):
+        why = f"`{place.span.text}` has an unknown number of categories, `{type_.dimensions[0]}`"
+        checking.report(errors.layer_shape(place.span, why))
+        return None
     return (type_,)
+
+
+CATEGORIES = ("class", "text")
+"""Kinds that a model takes as one number for each category: 1 for the one it is, else 0."""
 
 
 def _joined(
@@ -192,6 +234,8 @@ def _joined(
         only = inputs[0]
         if only.kind == "tokens":
             return only.dimensions[1:]
+        if only.kind in CATEGORIES:
+            return only.dimensions
         return (1,) if operators.scalar(only) is not None else only.dimensions
     shapes = [each.dimensions or (1,) for each in inputs]
     width = 0
@@ -378,6 +422,8 @@ def _info(
 
 def parameters(info: typed.ModelInfo) -> int | None:
     """How many numbers the model learns; None where a layer's count is not known here."""
+    if info.module is not None:
+        return None
     counts = [_parameters(layer) for layer in info.layers]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None

@@ -49,8 +49,9 @@ def type_of(checking: Checking, written: tree.TypeExpression) -> Type | None:
         if size is None:
             return None
         dimensions.append(size)
-    expected = _COUNTS.get(kind, 1 if kind in SCORES else 0)
-    if kind not in TENSORS and len(dimensions) != expected:
+    expected = _COUNTS.get(kind, 0)
+    fits = len(dimensions) in (1, 2) if kind in SCORES else len(dimensions) == expected
+    if kind not in TENSORS and not fits:
         checking.report(errors.type_form(written.span, kind, _FORMS[kind]))
         return None
     return Type(kind, tuple(dimensions))

@@ -27,8 +27,10 @@ REQUIRED = {
     "k": 3,
     "low": -0.5,
     "high": 0.5,
+    "weights": (1.0, 0.5, 2.0, 0.0, 3.0),
 }
-INTEGERS = ("class", "multi")
+INTEGERS = ("class", "multi", "tokens", "text")
+SIZES = {"G": 4, "H": 3, "W": 2, "D": 6, "T": 7, "L": 3, "V": CLASSES}
 
 
 @attrs.frozen
@@ -45,7 +47,7 @@ class Case:
     def output(self) -> Type:
         if self.function.output == SAME:
             return max(self.inputs, key=lambda each: len(each.dimensions))
-        sizes = {"C": self.classes, "...": OWN}
+        sizes = {**SIZES, "C": self.classes, "...": OWN}
         return _filled(self.function.output, sizes)
 
     @property
@@ -57,7 +59,11 @@ class Case:
             option.name: REQUIRED[option.name] if option.is_required else option.default
             for option in self.function.options
         }
-        told = {"kinds": tuple(each.kind for each in self.inputs), "classes": self.classes}
+        told = {
+            "kinds": tuple(each.kind for each in self.inputs),
+            "classes": self.classes,
+            "groups": SIZES["G"],
+        }
         return found | {name: told[name] for name in self.function.told}
 
     def values(self, seed: int = 0) -> list[jax.Array]:
@@ -84,8 +90,12 @@ def _sample(type_: Type, rng: np.random.Generator) -> jax.Array:
             return jax.nn.softmax(logits)
         case "log_probs":
             return jax.nn.log_softmax(logits)
-        case "class":
+        case "class" | "text":
             return jnp.asarray(rng.integers(type_.dimensions[0], size=EXAMPLES), jnp.int32)
+        case "tokens":
+            # Token 0 stands for nothing in some functions.
+            whole = rng.integers(1, type_.dimensions[0], (EXAMPLES, type_.dimensions[1]))
+            return jnp.asarray(whole, jnp.int32)
         case "multi":
             return jnp.asarray(rng.integers(2, size=shape), jnp.int32)
         case _:
@@ -97,7 +107,7 @@ def _cases() -> Iterator[Case]:
         if function.family == "model":
             continue
         classes = 2 if function.name in ("roc_auc", "average_precision") else CLASSES
-        sizes = {"C": classes, "...": OWN}
+        sizes = {**SIZES, "C": classes, "...": OWN}
         for chosen in itertools.product(*(each.types for each in function.inputs)):
             yield Case(function, tuple(_filled(type_, sizes) for type_ in chosen))
 
@@ -137,6 +147,12 @@ def test_the_declared_output_is_what_comes_out(case: Case) -> None:
     elif case.output.kind == "classes":
         assert found.shape == (*batch, REQUIRED["k"])
         assert found.dtype == jnp.int32
+    elif case.output.kind == "tokens":
+        assert found.shape == batch + case.output.dimensions[1:]
+        assert found.dtype == jnp.int32
+    elif case.output.kind == "bool":
+        assert found.shape == batch
+        assert found.dtype == bool
     else:
         assert found.shape == batch + case.output.dimensions
         assert found.dtype == jnp.float32
@@ -164,6 +180,9 @@ def test_a_gradient_flows_where_the_entry_says_so(case: Case) -> None:
         return
     rng = np.random.default_rng(1)
     shape = jax.eval_shape(case, *values).shape
+    if case.output.kind == "bool":
+        assert not case.function.is_differentiable
+        return
     weights = jnp.asarray(rng.normal(size=shape), jnp.float32)
 
     def weighted(*moved: jax.Array) -> jax.Array:
