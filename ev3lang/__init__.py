@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ev3lang.compile import load
+    from ev3lang.runtime.checkpoints import load_model
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "load_model"]
 
 __version__ = "0.1.0"
 
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from ev3lang.compile import load
 
         return load
+    if name == "load_model":
+        from ev3lang.runtime.checkpoints import load_model
+
+        return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

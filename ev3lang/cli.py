@@ -118,6 +118,12 @@ def commands() -> None:
     metavar="DIR",
     help="Folder to write to: new or empty. Without it: runs/NAME-HASH-N.",
 )
+@click.option(
+    "--allow-python",
+    metavar="PACKAGE",
+    multiple=True,
+    help="Let the code of this package run, where the spec names a class of it; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="Show nothing but errors and the final report's path.")
 def run(
     spec: str,
@@ -125,6 +131,7 @@ def run(
     settings: tuple[str, ...],
     seed: int | None,
     out: Path | None,
+    allow_python: tuple[str, ...],
     quiet: bool,
 ) -> int:
     """Run SPEC to its end and show the report."""
@@ -148,7 +155,7 @@ def run(
     plan = experiment(analysis).plan
     if seed is not None:
         plan = attrs.evolve(plan, seed=seed)
-    return _run(plan, analysis.whole, overrides, device, out, is_quiet=quiet)
+    return _run(plan, analysis.whole, overrides, device, out, allow_python, is_quiet=quiet)
 
 
 def _run(
@@ -157,9 +164,12 @@ def _run(
     overrides: dict[str, str],
     device: str,
     out: Path | None,
+    allow_python: tuple[str, ...],
     *,
     is_quiet: bool,
 ) -> int:
+    from ev3lang.backend.modules import ModuleError
+    from ev3lang.runtime.checkpoints import WeightsError
     from ev3lang.runtime.device import DeviceError
     from ev3lang.runtime.faults import DataError
     from ev3lang.runtime.run import run
@@ -175,11 +185,12 @@ def _run(
             out=out,
             listen=shown,
             import_s=time.perf_counter() - STARTED_S,
+            allow_python=allow_python,
         )
-    except (DataError, DeviceError) as error:
+    except (DataError, DeviceError, ModuleError, WeightsError) as error:
         shown.close()
         click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
-        is_spec_fault = isinstance(error, DataError) and error.is_spec_fault
+        is_spec_fault = isinstance(error, (DataError, ModuleError)) and error.is_spec_fault
         return FINDINGS if is_spec_fault else FAILURE
     except OSError as error:
         shown.close()

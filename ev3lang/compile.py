@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -36,22 +36,30 @@ class Experiment:
     source: Source
     plan: Plan
 
-    def compile(self, *, seed: int | None = None) -> Program:
+    def compile(self, *, seed: int | None = None, allow_python: Collection[str] = ()) -> Program:
         """The spec as two pure, jitted functions, `init(key)` and `step(state)`.
 
-        seed  instead of the spec's own
-        Runs on JAX's default device. Raises `DataError` where the data are not what the spec says.
+        seed          instead of the spec's own
+        allow_python  packages whose code may run: networks from Python classes need theirs
+        Runs on JAX's default device; teachers are trained here, or read from the cache. Raises
+        `DataError` where the data are not what the spec says, `WeightsError` where a checkpoint
+        isn't, `ModuleError` for a class that can't be used.
         """
         # Imported here, so that checking a spec loads neither jax nor numpy.
         import jax
 
         from ev3lang.backend.emit import emit
+        from ev3lang.backend.modules import load
         from ev3lang.plan.fuse import fuse
         from ev3lang.runtime.data import read
+        from ev3lang.runtime.teachers import given_weights
 
+        load(self.plan.models, allow_python, (self.source.folder, Path()))
         plan = self.plan if seed is None else attrs.evolve(self.plan, seed=seed)
         data = read(plan.data, self.source.folder)
-        return emit(fuse(plan, jax.default_backend()), data.tables, data.statistics)
+        platform = jax.default_backend()
+        given = given_weights(plan, data, self.source.folder, platform=platform)
+        return emit(fuse(plan, platform), data.tables, data.statistics, given.weights)
 
 
 def load(

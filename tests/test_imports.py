@@ -44,6 +44,9 @@ ROOMS = (
         {
             "PIL": "images.py",
             "datasets": "huggingface.py",
+            "flax": "checkpoints.py",
+            "msgpack": "checkpoints.py",
+            "orbax": "checkpoints.py",
             "pyarrow": "arrow.py csv.py huggingface.py parquet.py",
             "rich": "terminal.py",
             "sklearn": "data.py",

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import adapt, assess, expressions, models, optimizers, streams
+from ev3lang.backend import adapt, assess, cached, expressions, models, optimizers, streams
 from ev3lang.backend.descent import KNOWN, pool
 from ev3lang.backend.explore import (
     count_of,
@@ -65,6 +65,8 @@ class Program:
                     (with no candidates). `state` is used up: its arrays are given to the result.
     measure         (params, fields) -> every objective and shown value by name, per example
                     `[B]` or of the set
+    resample        (params, fields, rows, names) -> the named values of a set on resampled
+                    sets, `[R]` for rows `[R, B]`; models are applied once
     train_baseline  (key, baseline, steps) -> its weights after so many steps from the start
     examples        (key, split) -> the fields of a split: a finite one's, else a fresh draw
     traces          what was traced so far, a name each: `segment` stands in it once for a run
@@ -75,6 +77,7 @@ class Program:
     step: Callable[[RunState], tuple[RunState, Record]]
     segment: Callable[[RunState, int, bool], tuple[RunState, Record, Array, Record]]
     measure: Callable[[Params, Fields], dict[str, Array]]
+    resample: Callable[[Params, Fields, Any, tuple[str, ...]], dict[str, Array]]
     train_baseline: Callable[[Array, BaselinePlan, int], Params]
     examples: Callable[[Array, str], Fields]
     traces: list[str]
@@ -84,14 +87,19 @@ def emit(
     fused: FusedPlan,
     tables: Tables,
     statistics: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+    given: Mapping[str, Params] = MappingProxyType({}),
 ) -> Program:
     """The program of a plan over its data.
 
     tables       explore, assess, adapt and report, as NumPy or device arrays
     statistics   mean and standard deviation of the fields that the program normalises
+    given        weights of models that don't start fresh, on the host
     """
     plan = fused.plan
     whole = _on_device(plan, tables, statistics)
+    outputs = cached.outputs(plan, given, whole)
+    whole = _with_columns(whole, cached.columns(plan, outputs, given, whole))
+    fused = cached.reading(fused, outputs)
     # The report split stays out of every function that the run itself calls.
     seen = attrs.evolve(
         whole, splits={use: each for use, each in whole.splits.items() if use != "report"}
@@ -105,7 +113,7 @@ def emit(
 
         return jax.jit(note, **options)
 
-    init = traced("init", lambda data, key: start(plan, data, key))
+    init = traced("init", lambda data, given, key: start(plan, data, given, key))
     step = traced("step", lambda data, state: iterate(fused, data, state))
     segment = traced(
         "segment",
@@ -118,20 +126,34 @@ def emit(
         lambda split, scales, key, draw: streams.examples(plan.data, split, scales, key, draw),
         static_argnums=3,
     )
+    resample = traced(
+        "resample",
+        lambda params, fields, rows, names: resampled(plan, params, fields, rows, names),
+        static_argnums=3,
+    )
     train = traced(
         "baseline",
-        lambda data, key, steps, baseline: train_baseline(plan, baseline, data, key, steps),
-        static_argnums=3,
+        lambda data, given, key, steps, baseline: train_baseline(
+            plan, baseline, data, given, key, steps
+        ),
+        static_argnums=4,
     )
     return Program(
         fused=fused,
-        init=lambda key: init(seen, key),
+        init=lambda key: init(seen, dict(given), key),
         step=lambda state: step(seen, state),
         segment=lambda state, count, is_time_up: segment(
             seen, state, np.int32(min(count, SEGMENT)), np.bool_(is_time_up)
         ),
         measure=measure,
-        train_baseline=lambda key, baseline, steps: train(seen, key, np.int32(steps), baseline),
+        resample=resample,
+        train_baseline=lambda key, baseline, steps: train(
+            seen,
+            dict(given),
+            key,
+            np.int32(steps),
+            attrs.evolve(baseline, loss=cached.rewritten(stable(baseline.loss), outputs)),
+        ),
         examples=lambda key, split: examples(whole.splits[split], whole.scales, key, split),
         traces=traces,
     )
@@ -170,14 +192,18 @@ def _on_device(plan: Plan, tables: Tables, statistics: Mapping[str, tuple[Any, A
     )
 
 
+def _with_columns(data: Data, columns: Fields) -> Data:
+    """The data with further columns in explore alone."""
+    explore = {**data.splits["explore"], **columns}
+    return attrs.evolve(data, splits={**data.splits, "explore": explore})
+
+
 # ---------------------------------------------------------------- a run
 
 
-def start(plan: Plan, data: Data, key: Array) -> RunState:
-    """The state before the first iteration: every model's weights drawn by its name."""
-    params = {
-        model.name: models.init(model, named(key, "weights", model.name)) for model in plan.models
-    }
+def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> RunState:
+    """The state before the first iteration: weights as given, or drawn by their model's name."""
+    params = _start_weights(plan, given, key)
     explored = explored_models(plan)
     current = {name: params[name] for name in params if name in explored}
     frozen = {name: params[name] for name in params if name not in explored}
@@ -202,6 +228,15 @@ def start(plan: Plan, data: Data, key: Array) -> RunState:
         lost_in_a_row=zero,
         outcome=jnp.int32(Outcome.RUNNING),
     )
+
+
+def _start_weights(plan: Plan, given: Mapping[str, Params], key: Array) -> Params:
+    return {
+        model.name: given[model.name]
+        if model.name in given
+        else models.init(model, named(key, "weights", model.name))
+        for model in plan.models
+    }
 
 
 def iterate(fused: FusedPlan, data: Data, state: RunState) -> tuple[RunState, Record]:
@@ -371,8 +406,37 @@ def report_values(plan: Plan, params: Params, fields: Fields) -> dict[str, Array
     }
 
 
+def resampled(
+    plan: Plan, params: Params, fields: Fields, rows: Array, names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Values of a set on resampled sets, `[R]` each; a resample takes rows of models' outputs."""
+    values = {each.name: each.value for each in plan.objectives}
+    values |= {each.name: each.value for each in plan.shown}
+    network = networks(plan, params)
+    outputs: expressions.Memo = {}
+    applied = expressions.applications((values[name] for name in names), network.plans)
+    for each in applied:
+        expressions.evaluate(each, fields, network, outputs)
+
+    def of_one(drawn: Array) -> dict[str, Array]:
+        some = {name: field[drawn] for name, field in fields.items()}
+        memo: expressions.Memo = {each: outputs[each][drawn] for each in applied}
+        return {
+            name: jnp.asarray(expressions.evaluate(values[name], some, network, memo))
+            for name in names
+        }
+
+    found: dict[str, Array] = jax.lax.map(of_one, rows)
+    return found
+
+
 def train_baseline(
-    plan: Plan, baseline: BaselinePlan, data: Data, key: Array, steps: Array
+    plan: Plan,
+    baseline: BaselinePlan,
+    data: Data,
+    given: Mapping[str, Params],
+    key: Array,
+    steps: Array,
 ) -> Params:
     """The explored models' weights after `steps` of plain training from the run's own start.
 
@@ -380,9 +444,7 @@ def train_baseline(
     candidate nor changes with one.
     """
     explored, loss = explored_models(plan), stable(baseline.loss)
-    params = {
-        model.name: models.init(model, named(key, "weights", model.name)) for model in plan.models
-    }
+    params = _start_weights(plan, given, key)
     trained = {name: params[name] for name in params if name in explored}
     frozen = networks(plan, {name: params[name] for name in params if name not in explored})
     chain = optimizers.build(baseline.optimizer)

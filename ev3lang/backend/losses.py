@@ -174,7 +174,8 @@ def decoupled_distillation(
     both = ("log_probs", "log_probs")
     of_label = kl_divergence(binary_target, binary, kinds=both)
     of_rest = kl_divergence(rest_target, rest, kinds=both)
-    return (alpha * of_label + beta * of_rest) * jnp.square(jnp.asarray(T))
+    weighted = multiply(alpha, of_label) + multiply(beta, of_rest)
+    return weighted * jnp.square(jnp.asarray(T))
 
 
 def attention_matching(target: Array, prediction: Array) -> Array:

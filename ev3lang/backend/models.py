@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from ev3lang.backend import modules
 from ev3lang.backend.attention import Attention, Embed, Transformer
 from ev3lang.backend.convolutions import Padding, convolution
 from ev3lang.backend.norms import STATISTICS, BatchNorm, GroupNorm, LayerNorm
@@ -36,6 +37,8 @@ def init(model: ModelPlan, key: Array) -> Params:
     a normal distribution that is cut off at two standard deviations. Convolutions of a `resnet`:
     He et al. (2015), arXiv:1502.01852, variance 2 / outputs.
     """
+    if model.module is not None:
+        return modules.init(model.module, key)
     return _as_dict(_network(model, key))
 
 
@@ -71,25 +74,30 @@ def train(
 
     returns   the outputs, and the running statistics behind this batch as `parted` gives them
     """
-    y, network = _passed(model, params, x, Pass(dropout_key, is_training=True), dtype)
-    return y, parted(_as_dict(network))[1]
+    y, behind = _passed(model, params, x, Pass(dropout_key, is_training=True), dtype)
+    return y, parted(behind())[1]
 
 
 def _passed(
     model: ModelPlan, params: Params, x: Array, pass_: Pass, dtype: DTypeLike
-) -> tuple[Array, Pipe]:
-    graph, _ = _skeleton(model)
+) -> tuple[Array, Callable[[], Params]]:
+    """The outputs, and the way to the parameters and statistics as they stand behind them."""
     learned, statistics = parted(params)
-    learned = jax.tree.map(lambda leaf: leaf.astype(dtype), learned)
-    network = nnx.merge(graph, joined(learned, statistics))
+    params = joined(jax.tree.map(lambda leaf: leaf.astype(dtype), learned), statistics)
     # Layers take and give vectors at least, also where the model's input or output is one number.
     x = x.reshape(x.shape[:1] + model.input)
     if model.takes == "tokens":
         pass_ = attrs.evolve(pass_, mask=x >= 0)
     else:
         x = x.astype(dtype)
-    y = network(x, pass_).reshape(x.shape[:1] + model.output.dimensions)
-    return y.astype(jnp.promote_types(dtype, jnp.float32)), network
+    if model.module is not None:
+        y, own = modules.passed(model.module, params, x, pass_)
+        behind = functools.partial(modules.as_dict, own)
+    else:
+        network = nnx.merge(_skeleton(model)[0], params)
+        y, behind = network(x, pass_), functools.partial(_as_dict, network)
+    y = y.reshape(x.shape[:1] + model.output.dimensions)
+    return y.astype(jnp.promote_types(dtype, jnp.float32)), behind
 
 
 def parted(params: Params) -> tuple[Params, Params]:
@@ -122,8 +130,8 @@ def _as_dict(network: Pipe) -> Params:
 
 def parameters(model: ModelPlan) -> int:
     """How many numbers the model learns. No array is built."""
-    _, state = _skeleton(model)
-    learned, _ = parted(nnx.to_pure_dict(state))
+    shapes = jax.eval_shape(functools.partial(init, model), jax.random.key(0))
+    learned, _ = parted(shapes)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(learned))
 
 

@@ -1049,6 +1049,16 @@ def label_leak(span: Span, field: str, label: str) -> Diagnostic:
     )
 
 
+def sees_its_target(span: Span, model: str) -> Diagnostic:
+    """A model that looks at the tokens which it is to foretell."""
+    return Diagnostic(
+        code="label-leak",
+        message=f"`{model}` looks at the very tokens that it is to foretell",
+        span=span,
+        help="attend backwards only: `transformer(..., causal: true)`",
+    )
+
+
 def teacher_split_unknown(span: Span, field: str) -> Diagnostic:
     """Stored outputs of a teacher whose training set nobody knows."""
     return Diagnostic(
@@ -1057,6 +1067,48 @@ def teacher_split_unknown(span: Span, field: str) -> Diagnostic:
         span=span,
         severity="warning",
         help="if it saw those of assess, adapt or report, what the report claims is too good",
+    )
+
+
+def checkpoint_split_unknown(span: Span, model: str) -> Diagnostic:
+    """Weights from a file that doesn't say what they were trained on."""
+    return Diagnostic(
+        code="teacher-split-unknown",
+        message=f"nothing says which examples the weights of `{model}` were trained on",
+        span=span,
+        severity="warning",
+        help="if they are those of assess, adapt or report, what the report claims is too good; "
+        "the folder `accepted` of a run says it",
+    )
+
+
+def epochs_of_endless(span: Span, data: str) -> Diagnostic:
+    """Training for passes over data that never end."""
+    return Diagnostic(
+        code="wrong-unit",
+        message=f"`{data}` is endless, so that no epoch of it ends",
+        span=span,
+        help="count steps: `for 1000 steps`",
+    )
+
+
+def module_target(span: Span) -> Diagnostic:
+    """A network of Python's whose place is no `package.module:Class`."""
+    return Diagnostic(
+        code="extern-target",
+        message="a network of Python's has to say where its class is",
+        span=span,
+        help='write the module and the class: `from nnx("package.module:Class")`',
+    )
+
+
+def not_countable(span: Span, function: str, model: str) -> Diagnostic:
+    """A count that needs the layers of a network whose layers are the user's own."""
+    return Diagnostic(
+        code="wrong-type",
+        message=f"`{function}` counts the layers of a model, and `{model}` is a Python class",
+        span=span,
+        help="`parameters` and `l2` work for every model",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ev3lang.catalog.index import COMING, OPTIMIZERS
-from ev3lang.catalog.optimizers import DECAYS_ALL
+from ev3lang.catalog.optimizers import DECAYS, DECAYS_ALL, DECAYS_UNMASKED
 from ev3lang.catalog.signature import Optimizer, Option, Value
 from ev3lang.check import errors, expressions, typed
 from ev3lang.check.arguments import bind
@@ -120,13 +120,16 @@ def _can_cut(
     links: list[typed.LinkInfo],
 ) -> bool:
     """Whether a chain decays weights, and can keep that from some of them."""
-    decaying = {link.name for link in links if dict(link.options).get("weight_decay")}
-    if not decaying:
+    rates = {link.name: dict(link.options) for link in links}
+    unmasked = {name for name, of_link in rates.items() if of_link.get(DECAYS_UNMASKED)}
+    decaying = {name for name, of_link in rates.items() if any(map(of_link.get, DECAYS))}
+    unmasked |= decaying & DECAYS_ALL
+    if not decaying | unmasked:
         checking.report(errors.nothing_decays(cut.span))
         return False
     for stage in stages:
         name = stage.function if isinstance(stage, tree.Call) else stage
-        if isinstance(name, tree.Name) and name.text in decaying & DECAYS_ALL:
+        if isinstance(name, tree.Name) and name.text in unmasked:
             checking.report(errors.decays_all(cut.span, name.text, stage.span))
             return False
     return True

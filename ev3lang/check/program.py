@@ -17,6 +17,7 @@ from ev3lang.check import (
     optimizers,
     phases,
     reviews,
+    starts,
     sweeps,
     typed,
 )
@@ -50,6 +51,7 @@ class Findings:
     adapt: typed.AdaptInfo | None
     shown: tuple[typed.ShownInfo, ...] | None
     baselines: tuple[typed.BaselineInfo, ...]
+    starts: Mapping[str, typed.StartInfo]
 
 
 @attrs.frozen(eq=False)
@@ -116,9 +118,12 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         for name, each in names.declared.items()
         if isinstance(each, tree.Model)
     }
+    found: dict[str, typed.StartInfo] = {}
     for each in names.declared.values():
         if isinstance(each, tree.Model):
-            models.check_block(checking, each)
+            begun = starts.start(checking, each)
+            if begun is not None:
+                found[each.name.text] = begun
         elif isinstance(each, tree.Group):
             used = each.name.text in checking.used
             declarations.members(checking, each.name)
@@ -128,7 +133,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
             optimizers.check_declared(checking, each)
     explore = None if names.explore is None else phases.explore(checking, names.explore)
     rank_by = None if names.assess is None else phases.assess(checking, names.assess)
-    info = _read_block(checking, explore, objectives, blocks)
+    info = _read_block(checking, explore, found, objectives, blocks)
     block = next(iter(blocks.values()), None) if len(blocks) == 1 else info
     is_endless = block is not None and block.is_endless
     adapt = None if names.adapt is None else phases.adapt(checking, names.adapt, is_endless)
@@ -137,6 +142,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         checking, names.report, explore.models if explore is not None else (), explored
     )
     _same_model(checking)
+    starts.review_trained(checking, found, info)
     if info is not None:
         _batches(checking, info, explore)
     if not any(each.severity == "error" for each in checking.found):
@@ -155,6 +161,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         adapt,
         shown,
         baselines,
+        found,
     )
 
 
@@ -182,6 +189,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         else tuple(typed.ShownInfo(name, each.value) for name, each in objectives.items()),
         baselines=findings.baselines,
         precision=findings.settings.precision,
+        starts=findings.starts,
     )
 
 
@@ -374,6 +382,7 @@ def _values(
 def _read_block(
     checking: Checking,
     explore: typed.ExploreInfo | None,
+    begun: Mapping[str, typed.StartInfo],
     objectives: Mapping[str, typed.ObjectiveInfo | None],
     blocks: Mapping[str, typed.DataInfo | None],
 ) -> typed.DataInfo | None:
@@ -385,6 +394,9 @@ def _read_block(
     for objective in objectives.values():
         if objective is not None and objective.value.facts.data is not None:
             read.setdefault(objective.value.facts.data, objective.value)
+    for start in begun.values():
+        if isinstance(start, typed.TrainedByInfo) and start.loss.facts.data is not None:
+            read.setdefault(start.loss.facts.data, start.loss)
     for other in list(read)[1:]:
         what = "a run over several data blocks"
         checking.report(errors.not_built_yet(read[other].span, what))

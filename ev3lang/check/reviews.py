@@ -30,6 +30,7 @@ def review(
     _models(checking, models)
     _inputs(checking, info)
     _leaks(checking, objectives)
+    _futures(checking, models)
 
 
 def planned_iterations(checking: Checking) -> int | None:
@@ -240,6 +241,28 @@ def _leaks(checking: Checking, objectives: Mapping[str, typed.ObjectiveInfo | No
                     kind = item.type.head.text
                     if kind in ("logits", "probs", "log_probs"):
                         checking.report(errors.teacher_split_unknown(item.span, item.name.text))
+
+
+def _futures(checking: Checking, models: Mapping[str, typed.ModelInfo | None]) -> None:
+    """Models that are to foretell the tokens that they look at."""
+    for value in checking.values.values():
+        for part in walk(expand(value, checking.values, {})) if value is not None else ():
+            if not isinstance(part, typed.Apply) or not any(_foretells(e) for e in part.inputs):
+                continue
+            for each in (inner for one in part.inputs for inner in walk(one)):
+                info = models.get(each.model) if isinstance(each, typed.Forward) else None
+                if info is not None and _looks_ahead(info.layers):
+                    checking.report(errors.sees_its_target(each.span, info.name))
+
+
+def _foretells(value: typed.Expr) -> bool:
+    return isinstance(value, typed.Apply) and value.function == "next_token"
+
+
+def _looks_ahead(layers: tuple[typed.LayerInfo, ...]) -> bool:
+    return any(
+        dict(layer.options).get("causal") is False or _looks_ahead(layer.inner) for layer in layers
+    )
 
 
 def _targets(checking: Checking, value: typed.Expr) -> set[str]:

@@ -8,18 +8,13 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from ev3lang import __version__
-from ev3lang.catalog.signature import Type
-from ev3lang.plan.plan import Layers, Link, ModelPlan, Plan
+from ev3lang.plan.plan import Plan
 from ev3lang.runtime import events
 
 RUNS = Path("runs")
@@ -112,62 +107,6 @@ class EventLog:
 
     def close(self) -> None:
         self._file.close()
-
-
-def save_weights(folder: Path, models: tuple[ModelPlan, ...], params: Any) -> None:
-    """Writes `accepted/`: `weights.npz`, an array for each path, and `models.json`, their plans."""
-    final, partial = folder / "accepted", folder / "accepted.partial"
-    partial.mkdir()
-    try:
-        with (partial / "weights.npz").open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays_by_path(params))
-        write_json(partial / "models.json", {"models": [_model_json(model) for model in models]})
-        partial.replace(final)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def arrays_by_path(params: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree of weights by their path, as in `net/0/kernel`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
-        for path, leaf in leaves
-    }
-
-
-def _model_json(model: ModelPlan) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "input": list(model.input),
-        "output": str(model.output),
-        "layers": _plain(model.layers),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Layers, links and option values as JSON has them."""
-    match value:
-        case Layers():
-            return [
-                {
-                    "name": layer.name,
-                    "options": {name: _plain(option) for name, option in layer.options},
-                    "input": list(layer.input),
-                    "output": list(layer.output),
-                }
-                for layer in value.layers
-            ]
-        case Link():
-            return {"name": value.name, "options": {n: _plain(o) for n, o in value.options}}
-        case Type():
-            return str(value)
-        case tuple():
-            return [_plain(item) for item in value]
-        case _:
-            assert value is None or isinstance(value, (bool, int, float, str)), repr(value)
-            return value
 
 
 def versions() -> dict[str, str]:

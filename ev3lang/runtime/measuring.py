@@ -139,22 +139,12 @@ def _resampled(
     """Values of a set on resampled sets, `[RESAMPLES]` each; the same sets for every model."""
     if not names:
         return {model: {} for model in weights}
-    columns: dict[str, Any] = {name: np.asarray(column) for name, column in fields.items()}
-    examples = len(next(iter(columns.values())))
+    examples = len(next(iter(fields.values())))
     draw = np.random.Generator(np.random.PCG64(seed))
-    found: dict[str, dict[str, list[float]]] = {
-        model: {name: [] for name in names} for model in weights
-    }
-    for _ in range(RESAMPLES):
-        rows = draw.integers(0, examples, examples)
-        drawn = {name: column[rows] for name, column in columns.items()}
-        for model, params in weights.items():
-            values = jax.device_get(program.measure(params, drawn))
-            for name in names:
-                found[model][name].append(float(values[name]))
+    rows = draw.integers(0, examples, (RESAMPLES, examples), dtype=np.int32)
     return {
-        model: {name: np.asarray(values) for name, values in each.items()}
-        for model, each in found.items()
+        model: jax.device_get(program.resample(params, dict(fields), rows, tuple(names)))
+        for model, params in weights.items()
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -15,12 +15,13 @@ from typing import Literal
 import attrs
 import jax
 
+from ev3lang.backend import modules
 from ev3lang.backend.emit import SEGMENT, Program, emit
 from ev3lang.backend.state import Record, RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import BaselinePlan, Plan
-from ev3lang.runtime import data, device, folder, measuring, records
+from ev3lang.runtime import checkpoints, data, device, folder, measuring, records, teachers
 from ev3lang.runtime import report as reports
 from ev3lang.runtime.events import (
     Closed,
@@ -58,6 +59,7 @@ def run(
     out: Path | None = None,
     listen: Listener = lambda event: None,
     import_s: float = 0.0,
+    allow_python: Collection[str] = (),
 ) -> Result:
     """Runs a plan to its end and measures what came of it.
 
@@ -66,25 +68,29 @@ def run(
     out        the folder to write, new or empty; None for the next of `runs/`
     listen     hears every event as it happens
     import_s   what was spent before this call, for the report
+    allow_python   packages whose code may run: networks from Python classes need theirs
 
     Ctrl-C ends the run in order after its segment, a second one at once; before the first
-    iteration one is enough. Raises DeviceError, DataError, OSError and KeyboardInterrupt, each
-    before anything is written or with everything written so far whole.
+    iteration one is enough. Raises DeviceError, ModuleError, DataError, WeightsError, OSError and
+    KeyboardInterrupt, each before anything is written or with everything written so far whole.
     """
     watch = Stopwatch({"import_s": import_s})
     chosen = device.pick(on)
     device.keep_programs()
+    modules.load(plan.models, allow_python, (source.folder, Path()))
     with _default_device(chosen):
         with watch("data_s"):
             dataset = data.read(plan.data, source.folder)
         tables = dataset.tables
-        program = emit(fuse(plan, chosen.platform), tables, dataset.statistics)
         is_new = out is None or not out.exists()
         where = folder.create(out, plan)
         try:
             _write_inputs(where, plan, source, overrides, chosen, on)
             sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
             listen(RunStarted(plan, device.describe(chosen), where, sizes))
+            given = _given(plan, dataset, source, chosen, watch, listen)
+            weights = given.weights | teachers.frozen_weights(plan, given.weights)
+            program = emit(fuse(plan, chosen.platform), tables, dataset.statistics, weights)
             with watch("compile_s"):
                 state = _compile(program, plan)
             listen(Compiled(watch.timings["compile_s"]))
@@ -95,7 +101,7 @@ def run(
         with closing(folder.EventLog(where)) as log:
             started = _Running(program, plan, log, listen, sizes, watch, Tally(plan))
             state = started.to_the_end(state)
-        return _finish(started, state, tables, source, chosen, where)
+        return _finish(started, state, dataset, given.warnings, source, chosen, where)
 
 
 # ---------------------------------------------------------------- before
@@ -110,6 +116,23 @@ def _default_device(chosen: jax.Device) -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_default_device", before)
+
+
+def _given(
+    plan: Plan,
+    dataset: data.Dataset,
+    source: Source,
+    chosen: jax.Device,
+    watch: Stopwatch,
+    listen: Listener,
+) -> teachers.Given:
+    """The weights that don't start fresh, with the time that they take."""
+    if all(model.start is None for model in plan.models):
+        return teachers.Given({}, ())
+    with watch("teachers_s"):
+        return teachers.given_weights(
+            plan, dataset, source.folder, platform=chosen.platform, listen=listen
+        )
 
 
 def _compile(program: Program, plan: Plan) -> RunState:
@@ -261,7 +284,8 @@ def _next_count(done: _Segment) -> int:
 def _finish(
     run: _Running,
     state: RunState,
-    tables: data.Tables,
+    dataset: data.Dataset,
+    notes: tuple[str, ...],
     source: Source,
     chosen: jax.Device,
     where: Path,
@@ -272,7 +296,7 @@ def _finish(
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
     weights = {"accepted": state.accepted, "current": state.current}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
-    warnings = list(_data_warnings(plan, tables))
+    warnings = [*notes, *_data_warnings(plan, dataset.tables)]
     with interrupts(stop_at_once):
         if run.outcome.is_own_stop:
             with watch("baselines_s"):
@@ -321,7 +345,8 @@ def _finish(
         timings=dict(watch.timings),
         warnings=tuple(warnings),
     )
-    folder.save_weights(where, plan.models, jax.device_get({**state.frozen, **state.accepted}))
+    saved = jax.device_get({**state.frozen, **state.accepted})
+    checkpoints.save(where / "accepted", plan, dataset, saved)
     folder.write_json(where / "report.json", reports.to_json(report))
     return Result(report, where)
 

@@ -12,8 +12,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ev3lang.runtime import folder
@@ -67,12 +65,6 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> Non
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_weights_that_cannot_be_written_whole_are_not_there(tmp_path: Path) -> None:
-    with no_file_larger_than(100), pytest.raises(OSError, match="large"):
-        folder.save_weights(tmp_path, PLAN.models, {"net": jnp.ones((100, 100))})
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.skipif(IS_ROOT, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
@@ -117,27 +109,3 @@ def test_a_value_that_is_not_finite_is_null(tmp_path: Path) -> None:
         log.flush()
     (line,) = (tmp_path / "events.jsonl").read_text().splitlines()
     assert json.loads(line)["current"]["accuracy"]["value"] is None
-
-
-def test_weights_come_back_by_path_and_need_no_pickle(tmp_path: Path) -> None:
-    params = {"net": [{"kernel": jnp.ones((4, 3)), "bias": jnp.arange(3.0)}]}
-    folder.save_weights(tmp_path, PLAN.models, params)
-    with np.load(tmp_path / "accepted" / "weights.npz", allow_pickle=False) as saved:
-        assert sorted(saved) == ["net/0/bias", "net/0/kernel"]
-        np.testing.assert_array_equal(saved["net/0/bias"], [0, 1, 2])
-    models = json.loads((tmp_path / "accepted" / "models.json").read_text())["models"]
-    assert models == [
-        {
-            "name": "net",
-            "input": [4],
-            "output": "logits[3]",
-            "layers": [
-                {
-                    "name": "dense",
-                    "options": {"width": 3, "bias": True},
-                    "input": [4],
-                    "output": [3],
-                }
-            ],
-        }
-    ]

@@ -1,0 +1,136 @@
+"""What frozen models make of the explore split: computed once, then read like a field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+
+from ev3lang.backend import expressions, streams
+from ev3lang.backend.explore import networks
+from ev3lang.backend.state import Params
+from ev3lang.backend.streams import Data, Fields
+from ev3lang.plan.plan import (
+    Apply,
+    Expr,
+    Field,
+    Forward,
+    FusedPlan,
+    Plan,
+    fields_of,
+    models_of,
+)
+from ev3lang.plan.simplify import stable
+
+Array: TypeAlias = jax.Array
+Outputs: TypeAlias = Mapping[Expr, Field]
+"""Applications of frozen models, each with the column that holds its outputs."""
+
+MOST_BYTES = 2**30
+"""What all columns may take on the device; what is beyond is computed anew for every batch."""
+
+CHUNK = 1024
+"""Examples that a model is applied to at a time."""
+
+
+def outputs(plan: Plan, given: Mapping[str, Params], data: Data) -> Outputs:
+    """The largest applications of frozen models in losses that are the same whenever drawn.
+
+    Those of models whose weights are given, over fields of finite data that nothing augments and
+    every example knows.
+    """
+    if plan.data.is_endless:
+        return {}
+    frozen = frozenset(
+        model.name for model in plan.models if not model.is_explored and model.name in given
+    )
+    moving = frozenset(
+        [each.field for each in plan.data.augmented] + [each.field for each in plan.data.known]
+    )
+    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
+    found: dict[Expr, Field] = {}
+    count = len(next(iter(data.splits["explore"].values())))
+    left = MOST_BYTES
+    for loss in losses:
+        for each in _applications(stable(loss), frozen, moving):
+            size_bytes = 4 * count * math.prod(map(int, each.type.dimensions))
+            if each not in found and size_bytes <= left:
+                left -= size_bytes
+                found[each] = Field(f"outputs of {each.model} {len(found)}", each.type)
+    return found
+
+
+def _applications(expr: Expr, frozen: frozenset[str], moving: frozenset[str]) -> Iterator[Forward]:
+    if isinstance(expr, Forward) and frozen.issuperset(models_of(expr)):
+        read = fields_of(expr)
+        if read and moving.isdisjoint(read):
+            yield expr
+            return
+    if isinstance(expr, (Apply, Forward)):
+        for part in expr.inputs:
+            yield from _applications(part, frozen, moving)
+
+
+def columns(plan: Plan, found: Outputs, given: Mapping[str, Params], data: Data) -> Fields:
+    """Each application's outputs over the explore split, under the name of its column.
+
+    returns   [B, *type.dimensions] float32 each, on the device
+    """
+    if not found:
+        return {}
+    needed = fields_of(*found)
+    split = {name: data.splits["explore"][name] for name in needed}
+
+    @jax.jit
+    def of_chunk(params: Mapping[str, Params], fields: Fields) -> Fields:
+        fields = streams.prepared(plan.data, fields, data.scales)
+        memo: expressions.Memo = {}
+        network = networks(plan, dict(params))
+        return {
+            field.name: expressions.evaluate(expr, fields, network, memo)
+            for expr, field in found.items()
+        }
+
+    used = {name: given[name] for name in models_of(*found)}
+    count = len(next(iter(split.values())))
+    chunks = [
+        of_chunk(used, {name: field[begin : begin + CHUNK] for name, field in split.items()})
+        for begin in range(0, count, CHUNK)
+    ]
+    return {
+        field.name: jnp.concatenate([chunk[field.name] for chunk in chunks])
+        for field in found.values()
+    }
+
+
+def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
+    """The plan with its losses reading the columns instead of applying the models."""
+    if not found:
+        return fused
+    plan = fused.plan
+    return attrs.evolve(
+        fused,
+        plan=attrs.evolve(
+            plan,
+            candidates=tuple(
+                attrs.evolve(each, loss=rewritten(each.loss, found)) for each in plan.candidates
+            ),
+            baselines=tuple(
+                attrs.evolve(each, loss=rewritten(stable(each.loss), found))
+                for each in plan.baselines
+            ),
+        ),
+    )
+
+
+def rewritten(expr: Expr, found: Outputs) -> Expr:
+    """The expression with every application that has a column replaced by it."""
+    if expr in found:
+        return found[expr]
+    if isinstance(expr, (Apply, Forward)):
+        return attrs.evolve(expr, inputs=tuple(rewritten(part, found) for part in expr.inputs))
+    return expr

@@ -1,0 +1,681 @@
+"""Weights on disk: a run's `accepted/`, and what orbax and flax have written, fitted to a model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ev3lang import __version__
+from ev3lang.backend import models
+from ev3lang.backend.norms import STATISTICS
+from ev3lang.catalog.signature import Type, parse_type
+from ev3lang.plan.plan import (
+    DataPlan,
+    Expr,
+    Field,
+    Forward,
+    LayerPlan,
+    Layers,
+    Link,
+    ModelPlan,
+    Module,
+    Plan,
+    TrainedBy,
+    subexpressions,
+)
+from ev3lang.runtime import folder
+from ev3lang.runtime.data import Dataset
+
+FORMAT = "ev3lang checkpoint"
+FORMAT_VERSION = 1
+
+
+class WeightsError(Exception):
+    """Weights that can't be read, aren't those of the model they are for, or are no numbers.
+
+    help   what to do
+    """
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+@attrs.frozen(eq=False)
+class Restored:
+    """A model's weights from a file.
+
+    params           as `models.init` gives them
+    says_its_split   whether the file tells which examples they were trained on
+    """
+
+    params: models.Params
+    says_its_split: bool
+
+
+@attrs.frozen(eq=False)
+class Input:
+    """A field that a model takes, and how it was normalised in training."""
+
+    field: str
+    type: Type
+    mean: np.ndarray | None
+    std: np.ndarray | None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def save(final: Path, plan: Plan, dataset: Dataset, params: Mapping[str, models.Params]) -> None:
+    """Writes a folder with `weights.npz`, an array for each path, and `models.json`.
+
+    params   of every model of the plan, on the host
+    `models.json` holds the models' plans, what their inputs were normalised by, the data and the
+    split that they were trained on, and the versions of all that numbers depend on. Whoever looks
+    finds all of it or nothing. Raises OSError.
+    """
+    partial = final.with_name(final.name + ".partial")
+    partial.mkdir()
+    try:
+        with (partial / "weights.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays_by_path(params))
+        folder.write_json(
+            partial / "models.json",
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "experiment": plan.name,
+                "seed": plan.seed,
+                "precision": plan.precision,
+                "versions": folder.versions(),
+                "data": data_record(plan.data, dataset),
+                "models": [
+                    {**_model_json(model), "inputs": _inputs_json(plan, model, dataset)}
+                    for model in plan.models
+                ],
+            },
+        )
+        partial.replace(final)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def arrays_by_path(params: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree of weights by their path, as in `net/mlp_0/output/kernel`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def data_record(plan: DataPlan, dataset: Dataset) -> dict[str, Any]:
+    """Which examples each split holds: of what source, cut how, and what fields hold there.
+
+    Fields that were normalised when they were read tell less than those that weren't: their
+    numbers depend on more than the split.
+    """
+    changed = set(dataset.scales) - set(dataset.statistics)
+    columns = [name for name, _ in plan.fields if name not in changed]
+    split = plan.split
+    return {
+        "name": plan.name,
+        "source": plan.source,
+        "split": None
+        if split is None
+        else {name: _plain(value) for name, value in attrs.asdict(split, recurse=False).items()},
+        "rows": {use: len(next(iter(table.values()))) for use, table in dataset.tables.items()},
+        "fields": {
+            name: _digest(table[name] for table in dataset.tables.values()) for name in columns
+        }
+        if dataset.tables
+        else {},
+    }
+
+
+def _digest(columns: Iterable[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(f"{column.dtype.str} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _model_json(model: ModelPlan) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "input": list(model.input),
+        "output": str(model.output),
+        "takes": model.takes,
+        "is_explored": model.is_explored,
+        "layers": _plain(model.layers),
+        "module": None
+        if model.module is None
+        else {"target": model.module.target, "options": _options_json(model.module.options)},
+    }
+
+
+def _inputs_json(plan: Plan, model: ModelPlan, dataset: Dataset) -> list[dict[str, Any]] | None:
+    """The fields that a model is applied to, normalised by what; None for other inputs."""
+    fields = _fields_into(plan, model.name)
+    if fields is None:
+        return None
+    found = []
+    for field in fields:
+        scale = dataset.scales.get(field.name) or _stated_scale(plan.data, field.name)
+        mean, std = (None, None) if scale is None else (np.asarray(s).tolist() for s in scale)
+        found.append({"field": field.name, "type": str(field.type), "mean": mean, "std": std})
+    return found
+
+
+def _fields_into(plan: Plan, name: str) -> tuple[Field, ...] | None:
+    """The fields that a model is applied to everywhere; None where they differ or are no fields."""
+    exprs: list[Expr] = [each.loss for each in plan.candidates]
+    exprs += [each.loss for each in plan.baselines]
+    exprs += [each.value for each in plan.objectives]
+    exprs += [each.value for each in plan.shown]
+    exprs += [each.start.loss for each in plan.models if isinstance(each.start, TrainedBy)]
+    inputs = {
+        part.inputs
+        for expr in exprs
+        for part in subexpressions(expr)
+        if isinstance(part, Forward) and part.model == name
+    }
+    if len(inputs) != 1:
+        return None
+    fields = tuple(part for part in inputs.pop() if isinstance(part, Field))
+    return fields or None
+
+
+def _stated_scale(plan: DataPlan, field: str) -> tuple[Any, Any] | None:
+    """What the spec of an endless source says that a field is normalised by."""
+    for each in plan.normalized:
+        if each.field == field and each.mean is not None and each.std is not None:
+            return each.mean, each.std
+    return None
+
+
+def _options_json(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in options}
+
+
+def _plain(value: Any) -> Any:
+    """Layers, links and option values as JSON has them."""
+    match value:
+        case Layers():
+            return [
+                {
+                    "name": layer.name,
+                    "options": _options_json(layer.options),
+                    "input": list(layer.input),
+                    "output": list(layer.output),
+                }
+                for layer in value.layers
+            ]
+        case Link():
+            return {"name": value.name, "options": _options_json(value.options)}
+        case Type():
+            return str(value)
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            assert value is None or isinstance(value, (bool, int, float, str)), repr(value)
+            return value
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> Restored:
+    """A model's weights from a run's `accepted/`, an orbax checkpoint or a msgpack file of flax's.
+
+    data   what `data_record` says of this run: a folder of ours that says otherwise is refused;
+           None takes any
+    Raises WeightsError where there is nothing to read, where it can't be read, and where it
+    holds another model or was trained on another split; OSError where the disk fails.
+    """
+    if not path.exists():
+        raise WeightsError(
+            f"there is no checkpoint {path}",
+            "the path is relative to the folder of the spec; an absolute one stays as it is",
+        )
+    ours = _ours(path)
+    if ours is not None:
+        return Restored(_read_ours(ours, model, data), says_its_split=True)
+    tree = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
+    wanted = _wanted(model)
+    return Restored(_fitted(str(path), model, _renamed(tree, model.name, wanted), wanted), False)
+
+
+def _ours(path: Path) -> Path | None:
+    """The folder with `models.json`: the path itself, or the `accepted/` of a run's folder."""
+    for each in (path, path / "accepted"):
+        if (each / "models.json").is_file():
+            return each
+    return None
+
+
+def record(path: Path) -> dict[str, Any]:
+    """What `models.json` of a folder of ours says. Raises WeightsError for another format."""
+    file = path / "models.json"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise WeightsError(
+            f"{file} is no JSON: {error}", "copy the folder again, or run again"
+        ) from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise WeightsError(
+            f"{file} doesn't describe weights of an ev3lang run",
+            "name the folder `accepted` that a run of this version left",
+        )
+    if found.get("format_version") != FORMAT_VERSION:
+        wrote = found.get("versions", {}).get("ev3lang", "another version")
+        raise WeightsError(
+            f"{file} has format {found.get('format_version')}, and ev3lang {__version__} reads "
+            f"format {FORMAT_VERSION}",
+            f"it was written by ev3lang {wrote}: train again with this version, or use that one",
+        )
+    return found
+
+
+def _read_ours(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> models.Params:
+    found = record(path)
+    try:
+        named = {each["name"]: each for each in found["models"]}
+        explored = [each["name"] for each in found["models"] if each["is_explored"]]
+        name = model.name if model.name in named or len(explored) != 1 else explored[0]
+        if name not in named:
+            raise WeightsError(
+                f"{path} holds {', '.join(sorted(named))}, none of which is {model.name}",
+                "call the model by the name that it had",
+            )
+        _require_same_model(path, named[name], model)
+        if data is not None:
+            _require_same_data(path, found["data"], data, model.name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path / 'models.json'} is not whole: {type(error).__name__} at {error}",
+            "copy the folder again, or run again",
+        ) from error
+    wanted = _wanted(model)
+    arrays = _read_npz(path / "weights.npz", {f"{name}/{each}": wanted[each] for each in wanted})
+    return _fitted(str(path), model, {each: arrays[f"{name}/{each}"] for each in wanted}, wanted)
+
+
+def _require_same_model(path: Path, there: Mapping[str, Any], model: ModelPlan) -> None:
+    here = _model_json(model)
+    for part in ("input", "output", "takes", "module", "layers"):
+        if there[part] != here[part]:
+            raise WeightsError(
+                f"{path} holds another model than {model.name}: its {part} "
+                f"{'are' if part == 'layers' else 'is'} {_brief(there[part])}, and "
+                f"{model.name} has {_brief(here[part])}",
+                "declare the model as it was trained",
+            )
+
+
+def _brief(value: Any) -> str:
+    """A part of a model's plan in a line: layers by their names and options."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return " | ".join(
+            f"{each['name']}({', '.join(f'{n}: {_brief(v)}' for n, v in each['options'].items())})"
+            for each in value
+        )
+    return str(value)
+
+
+def _require_same_data(
+    path: Path, there: Mapping[str, Any], here: Mapping[str, Any], model: str
+) -> None:
+    """Raises WeightsError unless the splits hold the same examples as in training."""
+    is_other = [part for part in ("source", "split", "rows") if there[part] != here[part]]
+    shared = there["fields"].keys() & here["fields"].keys()
+    is_other += [name for name in sorted(shared) if there["fields"][name] != here["fields"][name]]
+    if not shared and there["name"] != here["name"]:
+        # The draw goes by the name too, and no field shows that it came out the same.
+        is_other.append("name")
+    if is_other:
+        part = is_other[0]
+        what = (
+            f"its {part} was {there[part]}, and here it is {here[part]}"
+            if part not in shared
+            else f"`{part}` has other values, or the same ones elsewhere"
+        )
+        raise WeightsError(
+            f"{path} was trained on another split than this run's: {what}",
+            f"it may have seen the examples that this run measures on; train {model} on this "
+            "run's explore split, with `trained by`",
+        )
+
+
+def _read_npz(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
+    """The wanted arrays of an npz file, none of them larger than it has to be."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        sizes = {each.filename.removesuffix(".npy"): each.file_size for each in entries}
+        for name, shape in wanted.items():
+            if name not in sizes:
+                raise WeightsError(f"{path} has no {name}", _AGAIN)
+            if sizes[name] > shape.size * 8 + _HEADER_BYTES:
+                raise WeightsError(
+                    f"{name} in {path} unpacks to {sizes[name]:,} bytes, and the model needs "
+                    f"{shape.size * 4:,}",
+                    _AGAIN,
+                )
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in wanted}
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no {path} beside its models.json", _AGAIN) from error
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, zlib.error) as error:
+        raise WeightsError(f"{path} can't be read: {error}", _AGAIN) from error
+
+
+_HEADER_BYTES = 4096
+"""More than the header of an array in an npz file takes."""
+
+_AGAIN = "copy the folder again, or run again"
+
+
+# ---------------------------------------------------------------- orbax and flax
+
+
+def _read_orbax(path: Path) -> Any:
+    """The tree of a checkpoint of orbax's: as saved alone, or as step of a CheckpointManager."""
+    import orbax.checkpoint
+
+    where = path / "default" if (path / "default").is_dir() else path
+    if not any((where / name).exists() for name in ("_METADATA", "manifest.ocdbt", "checkpoint")):
+        raise WeightsError(
+            f"{path} is a folder without weights: it has neither `models.json` nor what orbax "
+            "writes",
+            "name the folder `accepted` of a run, or a checkpoint's own folder",
+        )
+    try:
+        with contextlib.closing(orbax.checkpoint.PyTreeCheckpointer()) as checkpointer:
+            return checkpointer.restore(where.resolve(), args=_as_numpy(orbax, where.resolve()))
+    except (ValueError, KeyError, TypeError, FileNotFoundError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            f"{path} can't be read as a checkpoint of orbax's: {_first_line(error)}",
+            "save it again, with orbax.checkpoint.StandardCheckpointer",
+        ) from error
+
+
+def _as_numpy(orbax: Any, where: Path) -> Any:
+    """How orbax restores every array: to the host, wherever it was saved from."""
+    checkpointer = orbax.checkpoint.PyTreeCheckpointHandler()
+    metadata = checkpointer.metadata(where).tree
+    return orbax.checkpoint.args.PyTreeRestore(
+        restore_args=jax.tree.map(
+            lambda _: orbax.checkpoint.RestoreArgs(restore_type=np.ndarray), metadata
+        )
+    )
+
+
+def _read_msgpack(path: Path) -> Any:
+    import flax.serialization
+    import msgpack.exceptions
+
+    try:
+        return flax.serialization.msgpack_restore(path.read_bytes())
+    except (ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException) as error:
+        raise WeightsError(
+            f"{path} is no msgpack file of flax's: {_first_line(error) or type(error).__name__}",
+            "write it with flax.serialization.to_bytes, or name a folder",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _renamed(
+    tree: Any, model: str, wanted: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, np.ndarray]:
+    """A foreign tree's arrays by our paths.
+
+    What flax writes differs in three ways from what we call the same: linen has its parameters
+    under `params` and its running statistics under `batch_stats`, and nnx may have every array
+    under `value`. A tree of several models has each under its name.
+    """
+    found = _by_path(tree)
+    outer = {path.partition("/")[0] for path in found}
+    if outer <= {"params", "batch_stats"}:
+        found = {
+            _statistic(rest) if kind == "batch_stats" else rest: array
+            for path, array in found.items()
+            for kind, _, rest in [path.partition("/")]
+        }
+    if found and all(path.endswith("/value") for path in found):
+        found = {path.removesuffix("/value"): array for path, array in found.items()}
+    if model in outer and not any(path.startswith(f"{model}/") for path in wanted):
+        found = {
+            path.removeprefix(f"{model}/"): array
+            for path, array in found.items()
+            if path.startswith(f"{model}/")
+        }
+    # nnx keeps what batch norm has seen beside its weights
+    inside = f"/{STATISTICS}/"
+    statistics = {each.replace(inside, "/"): each for each in wanted if inside in each}
+    return {statistics.get(path, path): array for path, array in found.items()}
+
+
+def _statistic(path: str) -> str:
+    layer, _, name = path.rpartition("/")
+    return f"{layer}/{STATISTICS}/{name}"
+
+
+def _by_path(tree: Any) -> dict[str, np.ndarray]:
+    """The arrays of nested dicts and lists by their path."""
+    if isinstance(tree, Mapping):
+        items: Iterable[tuple[Any, Any]] = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        items = enumerate(tree)
+    else:
+        return {"": tree}
+    found = {}
+    for name, inside in items:
+        for path, array in _by_path(inside).items():
+            found[f"{name}/{path}" if path else str(name)] = array
+    return found
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def _wanted(model: ModelPlan) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shape of each array of a model's weights, by its path."""
+    shapes = jax.eval_shape(lambda key: models.init(model, key), jax.random.key(0))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(shapes)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _fitted(
+    where: str,
+    model: ModelPlan,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, jax.ShapeDtypeStruct],
+) -> models.Params:
+    """The arrays as the model's weights. Raises WeightsError for the first that doesn't fit."""
+    params: models.Params = {}
+    for path, shape in wanted.items():
+        if path not in found:
+            others = sorted(found.keys() - wanted.keys())
+            has = f"it has {others[0]}" if others else "it has no other array"
+            raise _misfit(where, model, f"{path} {_shape(shape.shape)} is missing; {has}")
+        array = np.asarray(found[path])
+        if array.shape != shape.shape:
+            raise _misfit(
+                where,
+                model,
+                f"{path} is {_shape(array.shape)} there, and the model needs {_shape(shape.shape)}",
+            )
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise _misfit(where, model, f"{path} holds {array.dtype} and no real numbers")
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise _misfit(where, model, f"{path} holds a value that is not a finite number")
+        *outer, last = path.split("/")
+        inside = params
+        for name in outer:
+            inside = inside.setdefault(name, {})
+        inside[last] = array
+    extra = sorted(found.keys() - wanted.keys())
+    if extra:
+        raise _misfit(where, model, f"{extra[0]} is there, and the model has no such array")
+    return params
+
+
+def _misfit(where: str, model: ModelPlan, why: str) -> WeightsError:
+    return WeightsError(
+        f"the weights in {where} are not those of {model.name}: {why}",
+        "declare the model as it was trained, or name another checkpoint",
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]" if shape else "one number"
+
+
+# ---------------------------------------------------------------- for Python
+
+
+class LoadedModel:
+    """A trained network as a function of raw inputs.
+
+    params   nested dicts of float32 arrays, as they were accepted
+    """
+
+    def __init__(self, plan: ModelPlan, inputs: tuple[Input, ...], params: models.Params) -> None:
+        self.plan = plan
+        self.inputs = inputs
+        self.params = params
+        self._apply = jax.jit(lambda params, x: models.apply(plan, params, x))
+
+    def __call__(self, *inputs: Any) -> jax.Array:
+        """What the network makes of examples.
+
+        inputs    [B, *dimensions] each, as the data hold them: one for each field that the model
+                  takes, in the order of the spec; u8 images from 0 to 255, all else in the units
+                  of the data. They are normalised as in training.
+        returns   [B, *output] float32: logits where the spec says so
+        Raises ValueError for another number of inputs, or other shapes.
+        """
+        wanted = len(self.inputs) or 1
+        if len(inputs) != wanted:
+            raise ValueError(f"{self.plan.name} takes {wanted} inputs, not {len(inputs)}")
+        arrays = [np.asarray(each) for each in inputs]
+        if self.inputs:
+            arrays = [_normalized(each, x) for each, x in zip(self.inputs, arrays, strict=True)]
+        x = arrays[0]
+        if len(arrays) > 1:
+            x = np.concatenate([each if each.ndim > 1 else each[:, None] for each in arrays], -1)
+        shape = x.shape[1:] or (1,)
+        if shape != self.plan.input:
+            raise ValueError(
+                f"{self.plan.name} takes examples of shape {self.plan.input}, not {x.shape[1:]}"
+            )
+        return self._apply(self.params, x)
+
+
+def load_model(path: str | Path, name: str | None = None) -> LoadedModel:
+    """The accepted model of a run, from its folder or its `accepted/`.
+
+    name   of the model, where the run had several; None: the one that was explored
+    returns a function of raw inputs, normalised as in training, with its weights in `.params`
+    Raises WeightsError where the folder holds no such model or can't be read. A network from
+    a Python class needs its module to be importable, and imports it.
+    """
+    where = _ours(Path(path))
+    if where is None:
+        raise WeightsError(
+            f"{path} holds no weights of a run", "name a run's folder, or its `accepted`"
+        )
+    found = record(where)
+    named = {each["name"]: each for each in found["models"]}
+    explored = [each["name"] for each in found["models"] if each["is_explored"]]
+    if name is None and len(explored) != 1:
+        raise WeightsError(f"{path} holds several models: {', '.join(named)}", "name one")
+    chosen = explored[0] if name is None else name
+    if chosen not in named:
+        raise WeightsError(f"{path} holds {', '.join(named)}, and no {name}", "name one of them")
+    there = named[chosen]
+    plan = _model_plan(there)
+    if plan.module is not None:
+        from ev3lang.backend import modules
+
+        modules.load([plan], [plan.module.target.partition(":")[0]], [])
+    inputs = tuple(
+        Input(
+            each["field"],
+            parse_type(each["type"]),
+            None if each["mean"] is None else np.asarray(each["mean"], np.float32),
+            None if each["std"] is None else np.asarray(each["std"], np.float32),
+        )
+        for each in there["inputs"] or ()
+    )
+    params = _read_ours(where, plan, None)
+    return LoadedModel(plan, inputs, params)
+
+
+def _normalized(input: Input, x: np.ndarray) -> np.ndarray:
+    if np.issubdtype(x.dtype, np.integer) and input.type.kind == "u8":
+        x = x.astype(np.float32) / np.float32(255)
+    if input.mean is None or input.std is None:
+        return x
+    return ((x.astype(np.float64) - input.mean) / input.std).astype(np.float32)
+
+
+def _model_plan(found: Mapping[str, Any]) -> ModelPlan:
+    """The plan that `_model_json` wrote."""
+    module = found["module"]
+    return ModelPlan(
+        name=found["name"],
+        input=tuple(found["input"]),
+        output=parse_type(found["output"]),
+        layers=_layers(found["layers"]),
+        is_explored=found["is_explored"],
+        takes=found["takes"],
+        module=None
+        if module is None
+        else Module(module["target"], tuple((n, _tuples(v)) for n, v in module["options"].items())),
+    )
+
+
+def _layers(found: Iterable[Mapping[str, Any]]) -> Layers:
+    return Layers(
+        tuple(
+            LayerPlan(
+                each["name"],
+                tuple(
+                    (name, _layers(value) if _is_pipe(value) else _tuples(value))
+                    for name, value in each["options"].items()
+                ),
+                tuple(each["input"]),
+                tuple(each["output"]),
+            )
+            for each in found
+        )
+    )
+
+
+def _is_pipe(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
