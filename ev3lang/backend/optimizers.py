@@ -11,6 +11,7 @@ import optax
 import optax.contrib
 from jax.typing import ArrayLike
 
+from ev3lang.catalog.optimizers import DECAYS
 from ev3lang.plan.plan import Link, OptimizerPlan
 
 
@@ -44,7 +45,8 @@ def _build_link(link: Link, decays: Literal["all", "matrices"] = "all") -> Any:
         name: _build_link(value) if isinstance(value, Link) else value
         for name, value in link.options
     }
-    if decays == "matrices" and "weight_decay" in options:
+    # A link that decays nothing needs no mask, and may have none.
+    if decays == "matrices" and any(map(options.get, DECAYS)):
         options[_mask_of(link.name)] = are_matrices
     return twin(link.name)(**options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -250,8 +251,11 @@ def _of_parts(
 ) -> tuple[Array, PyTree, PyTree]:
     """Loss, statistics and gradient of a batch, its parts one after the other: memory for time.
 
-    The means over equal parts have the batch's mean. Batch norm sees each part by itself.
+    The means over equal parts have the batch's mean. Each part is seen by itself by batch norm,
+    and by a term that is averaged over the examples that know a field.
     """
+    # A whole batch divides evenly; known examples that are fewer than one need not.
+    parts = math.gcd(parts, len(next(iter(fields.values()))))
     cut = {
         name: field.reshape(parts, field.shape[0] // parts, *field.shape[1:])
         for name, field in fields.items()
@@ -298,7 +302,10 @@ def ended_with(
     """
     if decay is None:
         return weights
-    return jax.tree.map(lambda a: a / (1 - decay**steps), average)
+    # 1 - decay**steps, which loses its digits in float32 where decay is near 1.
+    log_decay = math.log(decay) if decay > 0 else -math.inf
+    share = -jnp.expm1(steps * log_decay)
+    return jax.tree.map(lambda a: a / share, average)
 
 
 def known(

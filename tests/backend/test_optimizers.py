@@ -12,7 +12,7 @@ import pytest
 
 from ev3lang.backend import optimizers
 from ev3lang.catalog.index import OPTIMIZERS
-from ev3lang.catalog.optimizers import BY_HAND
+from ev3lang.catalog.optimizers import BY_HAND, DECAYS, DECAYS_ALL
 from ev3lang.plan.plan import Link, OptimizerPlan
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([0.25])}
@@ -58,7 +58,9 @@ def assert_same(found: list[dict], expected: list[dict]) -> None:
 
 
 def test_every_link_has_a_twin() -> None:
-    assert all(callable(optimizers.twin(name)) for name in OPTIMIZERS)
+    # An average of weights is kept by the roll-out.
+    links = OPTIMIZERS.keys() - {optimizers.AVERAGE}
+    assert all(callable(optimizers.twin(name)) for name in links)
     assert optimizers.TABLE.keys() <= OPTIMIZERS.keys()
 
 
@@ -67,7 +69,9 @@ def test_a_link_of_another_release_is_named() -> None:
         optimizers.twin("adam_of_tomorrow")
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(BY_HAND) if name not in ALIASED])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(BY_HAND) if name not in {*ALIASED, optimizers.AVERAGE}]
+)
 def test_options_and_defaults_are_those_of_optax(name: str) -> None:
     places = inspect.signature(getattr(optax, name)).parameters
     theirs = {key: place.default for key, place in places.items() if key not in LEFT_OUT}
@@ -252,3 +256,58 @@ def test_a_schedule_may_stand_for_weight_decay() -> None:
     found = chain(link("adamw", learning_rate=0.05, weight_decay=falling))
     expected = optax.adamw(0.05, weight_decay=optax.linear_schedule(0.1, 0.0, 2))
     assert_same(descend(found), descend(expected))
+
+
+DECAYING = {
+    name: option.name
+    for name, entry in OPTIMIZERS.items()
+    for option in entry.options
+    if option.name in DECAYS
+}
+"""What each link that can decay weights calls the rate."""
+
+INDIRECT = {"adadelta", "adafactor", "cocob", "dog", "dowg", "muon"}
+"""Links whose first step shows no decay, or weighs all arrays together, or leaves biases out."""
+
+
+def first_step(name: str, weight_decay: float, decays: str) -> dict:
+    """The updates of a first step on a matrix and a bias."""
+    required = {
+        option.name: 0.1
+        for option in OPTIMIZERS[name].options
+        if option.is_required or option.name == "learning_rate"
+    }
+    links = (link(name, **{**required, DECAYING[name]: weight_decay}),)
+    optimizer = optimizers.build(OptimizerPlan("chain", links, decays))
+    params = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.25, -1.5])}
+    grads = {"w": jnp.array([[0.3, -0.4], [0.1, 0.2]]), "b": jnp.array([1.0, -0.7])}
+    return optimizer.update(grads, optimizer.init(params), params)[0]
+
+
+@pytest.mark.parametrize("name", sorted(DECAYING.keys() - DECAYS_ALL - INDIRECT))
+def test_decay_of_matrices_alone_leaves_a_bias_as_if_nothing_decayed(name: str) -> None:
+    cut, whole, none = (
+        first_step(name, decay, reach)
+        for decay, reach in ((0.5, "matrices"), (0.5, "all"), (0.0, "all"))
+    )
+    np.testing.assert_allclose(cut["w"], whole["w"], rtol=1e-5)
+    np.testing.assert_allclose(cut["b"], none["b"], rtol=1e-5)
+    assert not np.allclose(whole["b"], none["b"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(DECAYING))
+def test_the_checker_refuses_to_cut_down_what_has_no_mask(name: str) -> None:
+    known = inspect.signature(optimizers.twin(name)).parameters
+    has_mask = bool({"mask", "weight_decay_mask"} & known.keys())
+    assert has_mask == (name not in DECAYS_ALL)
+
+
+def test_a_link_that_decays_nothing_stands_beside_one_that_spares_biases() -> None:
+    decay = link("add_decayed_weights", weight_decay=0.5)
+    links = decay, link("prodigy", weight_decay=0.0)
+    optimizer = optimizers.build(OptimizerPlan("chain", links, "matrices"))
+    params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+    grads = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    assert np.all(updates["w"] < 0)
+    assert not np.any(updates["b"])

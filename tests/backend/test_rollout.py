@@ -13,6 +13,9 @@ import pytest
 from ev3lang.analysis import analyze
 from ev3lang.backend import models
 from ev3lang.backend.emit import Program, emit
+from ev3lang.backend.expressions import Networks
+from ev3lang.backend.layout import Held, held
+from ev3lang.backend.rollout import averaged, ended_with, gradient_step, no_average
 from ev3lang.compile import experiment
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import Plan
@@ -168,6 +171,55 @@ def test_batch_norm_sees_the_parts_of_a_batch_one_by_one() -> None:
     lies_between = 0.19 * x.mean(0)
     np.testing.assert_allclose(found, lies_between, atol=0.005 * np.ptp(x.mean(0)) + 0.02)
     assert np.max(np.abs(found - 0.1 * x.mean(0))) > 0.02
+
+
+def one_step(count: int, parts: int) -> Any:
+    """The weights behind one step down the loss on so many examples."""
+    plan = plan_of()
+    (model,), (candidate,) = plan.models, plan.candidates
+    params = {"net": models.init(model, jax.random.key(0))}
+    weights, restore = held(params, [candidate.optimizer])
+    chain = optax.sgd(0.1)
+    fields = {name: jnp.asarray(field[:count]) for name, field in TABLES["explore"].items()}
+    stepped, _, loss = gradient_step(
+        candidate.loss,
+        chain,
+        Networks({"net": model}, {}),
+        restore,
+        weights,
+        chain.init(weights.learned),
+        fields,
+        {},
+        parts,
+    )
+    return restore(stepped), loss
+
+
+def test_examples_that_do_not_fill_a_batch_are_used_whole_in_fewer_parts() -> None:
+    # 90 examples make 2 parts where 96 make 4, and 91 only one.
+    for count in (90, 91):
+        close(one_step(count, 4), one_step(count, 1), rtol=1e-5, atol=1e-7)
+
+
+def test_each_use_of_a_model_in_a_loss_moves_its_statistics_on() -> None:
+    (model,) = plan_of(NORMED).models
+    params = models.init(model, jax.random.key(0))
+    first, second = TABLES["explore"]["point"][:40], 3 + TABLES["explore"]["point"][40:]
+    networks = Networks({"net": model}, {"net": params}).training()
+    networks.apply("net", first)
+    networks.apply("net", second)
+    learned, _ = models.parted(params)
+    _, between = models.train(model, params, first)
+    _, expected = models.train(model, models.joined(learned, between), second)
+    assert networks.moved is not None
+    close(networks.moved["net"], expected, rtol=1e-6, atol=1e-7)
+
+
+def test_an_average_of_one_step_is_that_steps_weights_however_slowly_it_forgets() -> None:
+    weights = Held({"w": jnp.array([1.0, -3.0])}, {})
+    average = averaged(no_average(weights, 0.9999), weights, 0.9999)
+    ended = jax.jit(lambda steps: ended_with(weights, average, 0.9999, steps))(1)
+    close(ended.learned, weights.learned, rtol=1e-6)
 
 
 def test_decay_reaches_matrices_alone() -> None:

@@ -156,28 +156,50 @@ def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) ->
     candidate = plan.candidates[k]
     weights, restore = held(state.current, explored_chains(plan))
     (link,) = candidate.optimizer.links
-    chain = getattr(optax, link.name)(**dict(link.options))
+    options: dict[str, Any] = dict(link.options)
+    if candidate.optimizer.decays == "matrices":
+        options["mask"] = lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    chain = getattr(optax, link.name)(**options)
     opt_state = state.opt_states[k] if candidate.keeps_state else chain.init(weights.learned)
     gradient = _gradient(plan, candidate)
     losses = []
     for fields in _batches(plan, tables, state, candidate):
-        value, grads = gradient(restore(weights), state.frozen, fields)
-        slopes = held(grads, explored_chains(plan))[0].learned
-        updates, opt_state = chain.update(slopes, opt_state, weights.learned)
+        values, slopes = [], []
+        for part in _parts(fields, candidate.parts):
+            (value, moved), grads = gradient(restore(weights), state.frozen, part)
+            values.append(float(value))
+            slopes.append(held(grads, explored_chains(plan))[0].learned)
+            weights = attrs.evolve(weights, statistics=moved)
+        slope = jax.tree.map(lambda *each: sum(each) / len(each), *slopes)
+        updates, opt_state = chain.update(slope, opt_state, weights.learned)
         learned = jax.tree.map(lambda w, u: w + u, weights.learned, updates)
         weights = attrs.evolve(weights, learned=learned)
-        losses.append(float(value))
+        losses.append(float(np.mean(values)))
     return restore(weights), float(np.mean(losses))
 
 
 @functools.cache
 def _gradient(plan: Plan, candidate: Candidate) -> Callable[..., Any]:
-    """A candidate's loss over one batch and its gradient; compiled, or the tests take minutes."""
+    """A candidate's loss over examples, the running statistics behind it, and its gradient.
+
+    Compiled, or the tests take minutes.
+    """
 
     def loss(params: Any, frozen: Any, fields: Fields) -> Any:
-        return jnp.mean(_evaluate(candidate.loss, fields, plan, {**frozen, **params}))
+        moved = {name: models.parted(own)[1] for name, own in params.items()}
+        values = _evaluate(candidate.loss, fields, plan, {**frozen, **params}, moved)
+        return jnp.mean(values), moved
 
-    return jax.jit(jax.value_and_grad(loss))
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def _parts(fields: Fields, parts: int) -> list[Fields]:
+    """The examples of a batch in equal parts, in their order."""
+    size = len(next(iter(fields.values()))) // parts
+    return [
+        {name: field[place * size : (place + 1) * size] for name, field in fields.items()}
+        for place in range(parts)
+    ]
 
 
 def _key(key: Any, *consumer: Any) -> Any:
@@ -325,8 +347,12 @@ def _outcome(
 # ---------------------------------------------------------------- expressions
 
 
-def _evaluate(expr: Expr, fields: Fields, plan: Plan, params: Any) -> Any:
-    """An expression's value over a batch, from the definitions."""
+def _evaluate(expr: Expr, fields: Fields, plan: Plan, params: Any, moved: Any = None) -> Any:
+    """An expression's value over a batch, from the definitions.
+
+    moved   in training, each explored model's running statistics, which every use moves on; plans
+            with any use a model once in a loss
+    """
     match expr:
         case Constant(value=value):
             return value
@@ -334,12 +360,17 @@ def _evaluate(expr: Expr, fields: Fields, plan: Plan, params: Any) -> Any:
             return jnp.asarray(fields[name])
         case Forward(model=name, inputs=(inner,)):
             (model,) = [each for each in plan.models if each.name == name]
-            inputs = _evaluate(inner, fields, plan, params)
+            inputs = _evaluate(inner, fields, plan, params, moved)
+            if moved is not None and name in moved:
+                own = models.joined(models.parted(params[name])[0], moved[name])
+                outputs, moved[name] = models.train(model, own, inputs, dropout_key=None)
+                return outputs
             return models.apply(model, params[name], inputs, dropout_key=None)
         case Apply(function="l2", inputs=(Weights(model=name),)):
-            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params[name]))
+            learned, _ = models.parted(params[name])
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(learned))
         case Apply(function=function, inputs=inputs, options=options):
-            parts = [_evaluate(each, fields, plan, params) for each in inputs]
+            parts = [_evaluate(each, fields, plan, params, moved) for each in inputs]
             return _DEFINITIONS[function](*parts, **dict(options))
         case _:
             raise TypeError(f"the interpreter does not know {expr}")

@@ -76,12 +76,35 @@ def _grouped() -> Plan:
     )
 
 
+def _normed() -> Plan:
+    """Batch norm, whose running statistics judge what its batches' own trained."""
+    net = examples.normed("net", 5, input=(examples.FEATURES,), output=examples.LOGITS)
+    return attrs.evolve(
+        examples.FOUR, models=(net,), candidates=examples.FOUR.candidates[:2], move="always"
+    )
+
+
+def _in_parts() -> Plan:
+    """Batches in parts, and weight decay that spares the biases."""
+    decaying = attrs.evolve(examples.adamw(1e-2, weight_decay=0.3), decays="matrices")
+    entropy = examples.cross_entropy(examples.logits)
+    return attrs.evolve(
+        examples.PLAN,
+        candidates=(
+            examples.candidate(entropy, examples.sgd(0.1), parts=4),
+            examples.candidate(entropy, decaying, parts=2),
+        ),
+    )
+
+
 PLANS = {
     "one candidate": examples.PLAN,
     "four candidates": examples.FOUR,
     "a frozen teacher": examples.TAUGHT,
     "a term of the model": _decayed(),
     "two models as one": _grouped(),
+    "batch norm": _normed(),
+    "batches in parts, decay of matrices": _in_parts(),
     "minimize": attrs.evolve(
         examples.FOUR,
         objectives=(examples.LOG_LOSS, examples.ERROR),

@@ -49,6 +49,18 @@ def mlp(name: str, *hidden: int, input: tuple[int, ...], output: Type, **options
     return ModelPlan(name, input, output, Layers((layer,)), options.get("is_explored", True))
 
 
+def normed(name: str, width: int, *, input: tuple[int, ...], output: Type) -> ModelPlan:
+    """A hidden layer with batch norm."""
+    hidden, momentum = (("width", width),), (("momentum", 0.9),)
+    layers = (
+        LayerPlan("dense", hidden, input, (width,)),
+        LayerPlan("batch_norm", momentum, (width,), (width,)),
+        LayerPlan("relu", (), (width,), (width,)),
+        LayerPlan("dense", (("width", output.dimensions[0]),), (width,), output.dimensions),
+    )
+    return ModelPlan(name, input, output, Layers(layers), is_explored=True)
+
+
 def cross_entropy(logits: Expr, label: Expr = label, label_smoothing: float = 0.0) -> Apply:
     options = (("label_smoothing", label_smoothing),)
     return Apply("cross_entropy", (logits, label), REAL, "example", options)
@@ -99,14 +111,14 @@ def adam(rate: float) -> OptimizerPlan:
     return OptimizerPlan(f"adam({rate})", (Link("adam", options),))
 
 
-def adamw(rate: float) -> OptimizerPlan:
+def adamw(rate: float, weight_decay: float = 1e-4) -> OptimizerPlan:
     options = (
         ("learning_rate", rate),
         ("b1", 0.9),
         ("b2", 0.999),
         ("eps", 1e-8),
         ("eps_root", 0.0),
-        ("weight_decay", 1e-4),
+        ("weight_decay", weight_decay),
         ("nesterov", False),
     )
     return OptimizerPlan(f"adamw({rate})", (Link("adamw", options),))
