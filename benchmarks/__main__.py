@@ -33,7 +33,7 @@ TARGETS = {
 def ours(workload: Workload, count: int) -> tuple[Callable[[], None], str]:
     """A function that runs `count` iterations as a segment, and how they are lowered."""
     fused = fuse(workload.plan, jax.default_backend())
-    program = emit(fused, workload.tables)
+    program = emit(fused, workload.tables, given=workload.given)
     states = [program.init(jax.random.key(workload.plan.seed))]
 
     def segment() -> None:

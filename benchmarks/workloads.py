@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -31,6 +32,7 @@ from ev3lang.plan.plan import (
     StopPlan,
 )
 from ev3lang.runtime import data as runtime_data
+from ev3lang.runtime import teachers
 from ev3lang.source import Source
 
 Tables = dict[str, dict[str, np.ndarray]]
@@ -41,12 +43,16 @@ NEVER = 1_000_000_000
 
 @attrs.frozen
 class Workload:
-    """A plan to run, its tables (empty where data are endless), and what it stands for."""
+    """A plan to run, its tables (empty where data are endless), and what it stands for.
+
+    given   weights of models that don't start fresh
+    """
 
     name: str
     plan: Plan
     tables: Tables
     about: str
+    given: Mapping[str, Any] = MappingProxyType({})
 
 
 def a() -> Workload:
@@ -130,7 +136,8 @@ def e() -> Workload:
         ),
         candidates=_candidates(losses, (_adamw(1e-3), _sgd(0.01, 0.9)), same.plan.data.batch),
     )
-    return Workload("E", plan, same.tables, "B with a frozen teacher, mlp [512, 512]")
+    about = "B with a frozen teacher, mlp [512, 512], in two of its losses"
+    return Workload("E", plan, same.tables, about, teachers.frozen_weights(plan, {}))
 
 
 WORKLOADS = {"A": a, "B": b, "C": c, "D": d, "E": e}

@@ -1,0 +1,80 @@
+"""The experiments in specs/: each checks, keeps its layout, and runs if all of it is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from ev3lang.analysis import analyze
+from ev3lang.cli import main
+from ev3lang.diagnostics.diagnostic import NOT_BUILT
+from ev3lang.source import Source
+from ev3lang.syntax.format import format_source
+
+SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.ev3"))
+
+
+def source(path: Path) -> Source:
+    return Source(str(path), path.read_text(encoding="utf-8"))
+
+
+def is_built(path: Path) -> bool:
+    return all(each.code != NOT_BUILT for each in analyze(source(path)).diagnostics)
+
+
+BUILT = [path for path in SPECS if is_built(path)]
+
+
+@pytest.fixture(scope="module")
+def stand_ins(repository: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stand_ins", repository / "specs/stand_ins.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_spec_has_no_error_and_stays_put(path: Path) -> None:
+    found = analyze(source(path)).diagnostics
+    assert [each.message for each in found if each.severity == "error"] == []
+    formatted = format_source(source(path))
+    assert formatted == source(path).text
+
+
+def test_every_kind_of_task_can_be_run() -> None:
+    names = {path.stem for path in BUILT}
+    assert {
+        "digits_images",
+        "distill",
+        "few_labels",
+        "first",
+        "labels",
+        "patients",
+        "sequences",
+        "table",
+    } <= names
+
+
+@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.stem)
+def test_a_spec_runs_two_iterations(path: Path, stand_ins: ModuleType, tmp_path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r'"data/([\w.]+)"', text):
+        stand_ins.WRITERS[name](tmp_path / "data" / name)
+    # What costs time here is compiling, not steps: fewer of them, and of the teacher's epochs.
+    short = re.sub(r"stop after \d+ iterations", "stop after 2 iterations", text)
+    short = re.sub(r"for \d+ epochs", "for 1 epochs", short)
+    short = re.sub(r"for \d+ steps", "for 3 steps", short)
+    (tmp_path / path.name).write_text(short, encoding="utf-8")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["run", str(tmp_path / path.name), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["iterations"] == 2
+    assert (out / "accepted" / "weights.npz").exists()
