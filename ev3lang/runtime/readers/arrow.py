@@ -22,6 +22,8 @@ SPLIT = "split"
 
 BATCH_BYTES = 4 * 2**20
 MOST_ROWS = 65_536
+MOST_COLUMNS = 4
+"""Columns that are read side by side: each takes a page or two of memory while it is."""
 
 
 @attrs.frozen
@@ -36,71 +38,88 @@ class Stored:
         return isinstance(self.column.origin, tuple)
 
 
+@attrs.frozen
+class _Piece:
+    """A column of a field, and its place among those that stand side by side in it."""
+
+    field: Stored
+    name: str
+    place: int
+
+    @property
+    def column(self) -> Column:
+        """The field under the column's own name, for what is said of its values."""
+        if not self.field.is_joined:
+            return self.field.column
+        return attrs.evolve(self.field.column, origin=self.name)
+
+    def shape_of_field(self, values: np.ndarray) -> tuple[int, ...]:
+        """The dimensions of one example, whose columns fill them row by row."""
+        if not self.field.is_joined:
+            return values.shape[1:]
+        return _as_declared(self.field.column, (len(self.field.names),))
+
+
 def find(file: object, columns: Sequence[Column], names: Sequence[str]) -> tuple[Stored, ...]:
     """Where each field lies in a table of these columns; raises DataError for one it lacks."""
     return tuple(_found(file, column, names) for column in columns)
 
 
-def wanted(fields: Sequence[Stored]) -> list[str]:
-    """The columns that the fields lie in, each once."""
-    return list(dict.fromkeys(name for field in fields for name in field.names))
-
-
 def batch_rows(fields: Sequence[Stored]) -> int:
-    """How many rows make a batch of about `BATCH_BYTES`."""
-    sizes = [
+    """How many rows make a batch of about `BATCH_BYTES`, by the largest field."""
+    largest = max(
         math.prod(size for size in shape_of(each.column.type) if isinstance(size, int))
         for each in fields
-    ]
-    return max(1, min(MOST_ROWS, BATCH_BYTES // (4 * sum(sizes))))
+    )
+    return max(1, min(MOST_ROWS, BATCH_BYTES // (4 * largest)))
 
 
 def read(
     file: object,
     fields: Sequence[Stored],
-    batches: Iterable[pa.RecordBatch],
+    batches: Callable[[list[str]], Iterable[pa.RecordBatch]],
     row_parts: pa.ChunkedArray | None,
     rows: int,
 ) -> Parts:
-    """The fields' arrays of every part, filled batch by batch.
+    """The fields' arrays of every part, filled a few columns and a few rows at a time.
 
+    batches     from names of columns to their rows, in order
     row_parts   [rows] the part of each row, None where the file has none
     Raises DataError for a value that is missing or doesn't fit, naming its row.
     """
     if rows == 0:
         raise DataError(f"{file} has no rows", "write the examples into the file")
     names, codes = _coded(file, row_parts, rows)
-    counts = np.bincount(codes, minlength=len(names)) if codes is not None else [rows]
+    counts = np.bincount(codes, minlength=len(names)) if codes is not None else np.array([rows])
     parts: list[dict[str, np.ndarray]] = [{} for _ in names]
-    filled = [0 for _ in names]
     sizes: dict[str, int] = {}
-    first = 0
-    for batch in batches:
-        if first + len(batch) > rows:
-            break
-        taken = _taken(codes, first, len(batch), len(names))
-        for field in fields:
-            values = _values(file, field, batch, first, sizes)
-            dtype = memory_dtype(field.column.type, values.dtype)
-            for part, count, done, places in zip(parts, counts, filled, taken, strict=True):
-                into = part.get(field.column.name)
-                if into is None:
-                    into = _allocated(file, field, (int(count), *values.shape[1:]), dtype)
-                    part[field.column.name] = into
-                chosen = values if places is None else values[places]
-                row_of = rows_of(values.shape, first)
-                if places is not None:
-                    row_of = _row_among(places, values.shape, first)
-                fill(file, field.column, into[done : done + len(chosen)], chosen, row_of)
-        for index, places in enumerate(taken):
-            filled[index] += len(batch) if places is None else len(places)
-        first += len(batch)
-    if first != rows:
-        raise DataError(
-            f"{file} is damaged: it says that it has {rows} rows, and it has not",
-            "write the file again",
-        )
-    return dict(zip(names, parts, strict=True))
+    pieces = [_Piece(each, name, k) for each in fields for k, name in enumerate(each.names)]
+    for start in range(0, len(pieces), MOST_COLUMNS):
+        group = pieces[start : start + MOST_COLUMNS]
+        filled = np.zeros(len(names), np.int64)
+        first = 0
+        for batch in batches(list(dict.fromkeys(piece.name for piece in group))):
+            if first + len(batch) > rows:
+                break
+            taken = _taken(codes, first, len(batch), len(names))
+            for piece in group:
+                values = _values(file, piece, batch, first)
+                shape = piece.shape_of_field(values)
+                check_declared(file, piece.field.column, values.dtype, shape, sizes)
+                for part, count, done, places in zip(parts, counts, filled, taken, strict=True):
+                    into = _place(file, piece, part, (int(count), *shape), values.dtype)
+                    _fill(file, piece, into[int(done) :], values, places, first)
+            filled += [len(batch) if places is None else len(places) for places in taken]
+            first += len(batch)
+        if first != rows:
+            raise DataError(
+                f"{file} is damaged: it says that it has {rows} rows, and it has not",
+                "write the file again",
+            )
+    return {
+        name: {field.column.name: part[field.column.name] for field in fields}
+        for name, part in zip(names, parts, strict=True)
+    }
 
 
 def kind_of(type_: pa.DataType) -> np.dtype[Any] | None:
@@ -182,51 +201,64 @@ def _taken(codes: np.ndarray | None, first: int, count: int, parts: int) -> list
     return [np.flatnonzero(here == part) for part in range(parts)]
 
 
+def _place(
+    file: object,
+    piece: _Piece,
+    part: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    stored: np.dtype[Any],
+) -> np.ndarray:
+    """A part's array of the piece's field; made when its first values come."""
+    name = piece.field.column.name
+    if name not in part:
+        dtype = memory_dtype(piece.field.column.type, stored)
+        check_size(file, name, math.prod(shape) * dtype.itemsize)
+        part[name] = np.empty(shape, dtype)
+    return part[name]
+
+
+def _fill(
+    file: object,
+    piece: _Piece,
+    into: np.ndarray,
+    values: np.ndarray,
+    places: np.ndarray | None,
+    first: int,
+) -> None:
+    """Puts the values of a part's rows, at `places` of the batch, where they stay."""
+    row_of = rows_of(values.shape, first)
+    if places is not None:
+        values = values[places]
+        row_of = _row_among(places, values.shape, first)
+    if not len(values):
+        return
+    into = into[: len(values)]
+    if piece.field.is_joined:
+        into = into.reshape(len(values), -1)[:, piece.place]
+    fill(file, piece.column, into, values, row_of)
+
+
 def _row_among(places: np.ndarray, shape: Sequence[int], first: int) -> Callable[[int], int]:
     row_of = rows_of(shape)
     return lambda place: first + int(places[row_of(place)])
 
 
-def _allocated(
-    file: object, field: Stored, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> np.ndarray:
-    check_size(file, field.column.name, math.prod(shape) * dtype.itemsize)
-    return np.empty(shape, dtype)
-
-
 # ---------------------------------------------------------------- values of a batch
 
 
-def _values(
-    file: object, field: Stored, batch: pa.RecordBatch, first: int, sizes: dict[str, int]
-) -> np.ndarray:
-    """A field's values in a batch, `[rows, *dimensions]` of the stored dtype, checked."""
-    if not field.is_joined:
-        array = batch.column(batch.schema.get_field_index(field.names[0]))
-        values = _of_column(file, field.column, array, first)
-    else:
-        values = _joined(file, field, batch, first)
-    check_declared(file, field.column, values.dtype, values.shape[1:], sizes)
-    return values
+def _values(file: object, piece: _Piece, batch: pa.RecordBatch, first: int) -> np.ndarray:
+    """A column's values in a batch, `[rows, *dimensions]` of the stored dtype."""
+    array = batch.column(batch.schema.get_field_index(piece.name))
+    if piece.field.is_joined:
+        return _scalars(file, piece.column, array, first)
+    return _of_column(file, piece.column, array, first)
 
 
-def _joined(file: object, field: Stored, batch: pa.RecordBatch, first: int) -> np.ndarray:
-    """Columns side by side, in the field's shape."""
-    each = [
-        _scalars(
-            file,
-            attrs.evolve(field.column, origin=name),
-            batch.column(batch.schema.get_field_index(name)),
-            first,
-        )
-        for name in field.names
-    ]
-    values = np.stack(each, axis=1)
-    shape = shape_of(field.column.type)
-    known = tuple(size for size in shape if isinstance(size, int))
-    if len(known) == len(shape) and math.prod(known) == values.shape[1]:
-        return values.reshape(len(values), *known)
-    return values
+def _as_declared(column: Column, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The declared dimensions, where numbers in one row are as many; else the shape as it is."""
+    known = tuple(size for size in shape_of(column.type) if isinstance(size, int))
+    is_whole = len(known) == len(shape_of(column.type)) and len(shape) == 1
+    return known if is_whole and math.prod(known) == shape[0] else shape
 
 
 def _of_column(file: object, column: Column, array: pa.Array, first: int) -> np.ndarray:
@@ -256,7 +288,6 @@ def _scalars(file: object, column: Column, array: pa.Array, first: int) -> np.nd
 
 def _lists(file: object, column: Column, array: pa.Array, first: int) -> np.ndarray:
     """Lists of one length, level by level; those of tokens may be shorter and end in -1."""
-    declared = shape_of(column.type)
     rows = len(array)
     shape: list[int] = []
     per_row = 1
@@ -285,11 +316,8 @@ def _lists(file: object, column: Column, array: pa.Array, first: int) -> np.ndar
     if kind is None or kind == TEXT:
         raise _unreadable_type(file, column, array.type)
     values = _scalars(file, column, array, first)
-    known = [size for size in declared if isinstance(size, int)]
-    if len(known) == len(declared) and len(shape) == 1 and math.prod(known) == shape[0]:
-        # An image may lie in one list, row by row.
-        shape = known
-    return values.reshape(rows, *shape)
+    # An image may lie in one list, row by row.
+    return values.reshape(rows, *_as_declared(column, tuple(shape)))
 
 
 def _padded(

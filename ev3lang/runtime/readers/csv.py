@@ -50,8 +50,14 @@ def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folde
     except pa.ArrowInvalid as error:
         raise _fault(path, fields, types, error) from error
     row_parts = table.column(arrow.SPLIT) if arrow.SPLIT in names else None
-    batches = table.to_batches(max_chunksize=arrow.batch_rows(fields))
-    return arrow.read(path, fields, batches, row_parts, table.num_rows)
+    size = arrow.batch_rows(fields)
+    return arrow.read(
+        path,
+        fields,
+        lambda wanted: table.select(wanted).to_batches(max_chunksize=size),
+        row_parts,
+        table.num_rows,
+    )
 
 
 def _names(path: Path) -> list[str]:

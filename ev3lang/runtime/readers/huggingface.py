@@ -55,11 +55,11 @@ def _loaded(name: str, path: Path) -> Any:
 def _columns(file: str, columns: tuple[Column, ...], dataset: Any) -> dict[str, Any]:
     """The fields of one split."""
     fields = arrow.find(file, columns, dataset.column_names)
-    (arrays,) = arrow.read(file, fields, _batches(fields, dataset), None, len(dataset)).values()
+    size = arrow.batch_rows(fields)
+
+    def batches(wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        for table in dataset.select_columns(wanted).with_format("arrow").iter(size):
+            yield from table.combine_chunks().to_batches()
+
+    (arrays,) = arrow.read(file, fields, batches, None, len(dataset)).values()
     return arrays
-
-
-def _batches(fields: tuple[arrow.Stored, ...], dataset: Any) -> Iterator[pa.RecordBatch]:
-    chosen = dataset.select_columns(arrow.wanted(fields)).with_format("arrow")
-    for table in chosen.iter(arrow.batch_rows(fields)):
-        yield from table.combine_chunks().to_batches()

@@ -14,7 +14,7 @@ from ev3lang.runtime.readers import arrow
 from ev3lang.runtime.readers.opening import file_at
 from ev3lang.runtime.readers.table import Column, Parts
 
-BUFFER_BYTES = 2**20
+BUFFER_BYTES = 2**16
 
 
 def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folder: Path) -> Parts:
@@ -32,8 +32,14 @@ def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folde
             names = opened.schema_arrow.names
             fields = arrow.find(path, columns, names)
             parts = opened.read([arrow.SPLIT]).column(0) if arrow.SPLIT in names else None
-            batches = opened.iter_batches(arrow.batch_rows(fields), columns=arrow.wanted(fields))
-            return arrow.read(path, fields, batches, parts, opened.metadata.num_rows)
+            size = arrow.batch_rows(fields)
+            return arrow.read(
+                path,
+                fields,
+                lambda wanted: opened.iter_batches(size, columns=wanted),
+                parts,
+                opened.metadata.num_rows,
+            )
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} is no parquet file, or is damaged: {_first_line(error)}",
