@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from click.testing import CliRunner
 
 from ev3lang.analysis import analyze
 from ev3lang.cli import main
@@ -63,7 +62,9 @@ def test_every_kind_of_task_can_be_run() -> None:
 
 
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: path.stem)
-def test_a_spec_runs_two_iterations(path: Path, stand_ins: ModuleType, tmp_path: Path) -> None:
+def test_a_spec_runs_two_iterations(
+    path: Path, stand_ins: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = path.read_text(encoding="utf-8")
     for name in re.findall(r'"data/([\w.]+)"', text):
         stand_ins.WRITERS[name](tmp_path / "data" / name)
@@ -73,8 +74,10 @@ def test_a_spec_runs_two_iterations(path: Path, stand_ins: ModuleType, tmp_path:
     short = re.sub(r"for \d+ steps", "for 3 steps", short)
     (tmp_path / path.name).write_text(short, encoding="utf-8")
     out = tmp_path / "out"
-    done = CliRunner().invoke(main, ["run", str(tmp_path / path.name), "--out", str(out)])
-    assert done.exit_code == 0, done.output
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / path.name), "--out", str(out)])
+    assert not ended.value.code
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["iterations"] == 2
     assert (out / "accepted" / "weights.npz").exists()
