@@ -179,7 +179,15 @@ def _is_of_digits(each: Description) -> bool:
     if each.kind in ("optimizer", "transform", "schedule"):
         return True
     starts = ("loss", "objective", "metric", "let", "derive")
-    needs_another = ("features", "labels", "roc_auc", "average_precision", "loss other")
+    needs_another = (
+        "features",
+        "labels",
+        "group",
+        "roc_auc",
+        "average_precision",
+        "loss other",
+        "text",
+    )
     return each.example.startswith(starts) and not any(n in each.example for n in needs_another)
 
 

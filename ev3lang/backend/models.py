@@ -85,7 +85,8 @@ def _passed(
     learned, statistics = parted(params)
     params = joined(jax.tree.map(lambda leaf: leaf.astype(dtype), learned), statistics)
     # Layers take and give vectors at least, also where the model's input or output is one number.
-    x = x.reshape(x.shape[:1] + model.input)
+    if math.prod(x.shape[1:]) == math.prod(model.input):
+        x = x.reshape(x.shape[:1] + model.input)
     if model.takes == "tokens":
         pass_ = attrs.evolve(pass_, mask=x >= 0)
     else:
@@ -96,7 +97,8 @@ def _passed(
     else:
         network = nnx.merge(_skeleton(model)[0], params)
         y, behind = network(x, pass_), functools.partial(_as_dict, network)
-    y = y.reshape(x.shape[:1] + model.output.dimensions)
+    if model.output.has_sizes:
+        y = y.reshape(x.shape[:1] + model.output.dimensions)
     return y.astype(jnp.promote_types(dtype, jnp.float32)), behind
 
 

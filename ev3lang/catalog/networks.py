@@ -108,6 +108,11 @@ def _transformer(shape: Shape, options: dict[str, Value]) -> Shape:
     length, width = _sequence("transformer", shape)
     inside = _number(options, "width")
     _heads("transformer", inside, _number(options, "heads"))
+    if options.get("positions") == "learned" and not isinstance(length, int):
+        raise ShapeError(
+            f"transformer learns a vector for each place, and the number of places, `{length}`, "
+            "isn't known: take `positions: rotary`"
+        )
     if width != inside:
         raise ShapeError(
             f"transformer of width {inside} takes vectors of {inside} numbers, and these have "

@@ -52,6 +52,11 @@ class Type:
         return self.kind in SCORES
 
     @property
+    def has_sizes(self) -> bool:
+        """Whether every dimension is a number, and none the name of one."""
+        return all(isinstance(dimension, int) for dimension in self.dimensions)
+
+    @property
     def size(self) -> int:
         """How many numbers one example holds; 1 for a scalar. Needs known dimensions."""
         size = 1

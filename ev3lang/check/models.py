@@ -454,7 +454,7 @@ def _parameters(layer: typed.LayerInfo) -> int | None:
         case "attention":
             return _of_attention(layer.input[-1])
         case "transformer":
-            return _of_transformer(layer)
+            return _of_transformer(layer) if len(layer.input) == 2 else None
         case "resnet":
             return _of_resnet(layer)
         case "mlp":

@@ -199,6 +199,7 @@ _NUMBERS = {
     "layers": "dense(64) | relu",
     "width": "64",
     "heads": "4",
+    "weights": "[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]",
 }
 _BY_KIND = {
     "real": "1.0",
@@ -287,8 +288,18 @@ def _range(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None else f" from {bounds[0]:g} to {bounds[1]:g}"
 
 
+_OF_TOKENS = {
+    "ctc_loss": "ctc_loss(net(signal), text)",
+    "token_cross_entropy": "token_cross_entropy(net(text), next_token(text))",
+    "token_accuracy": "token_accuracy(net(text), next_token(text))",
+    "next_token": "next_token(text)",
+}
+
+
 def _example_of(entry: Function) -> str:
-    call = _call(entry.name, entry.options, tuple(map(_input, entry.inputs)))
+    call = _OF_TOKENS.get(entry.name) or _call(
+        entry.name, entry.options, tuple(map(_input, entry.inputs))
+    )
     match entry.family:
         case "loss":
             return f"loss {entry.name.removesuffix('_loss')}_of_net = {call}"
@@ -304,6 +315,8 @@ def _input(each: Input) -> str:
     kinds = {type_.kind for type_ in each.types}
     if not kinds:
         return "net"
+    if each.name == "group":
+        return "group"
     if kinds & {"f32", "real"} and "logits" not in kinds:
         return "target" if each.name in ("target", "y") else "net(features)"
     if "class" in kinds:
@@ -386,6 +399,8 @@ def _link(entry: Optimizer) -> Description:
     call = _call(entry.name, entry.options)
     if entry.role == "schedule":
         example = f"optimizer calm = adam({call})"
+    elif entry.name == "params_ema":
+        example = "optimizer calm = sgd(0.1) | params_ema(0.99)"
     elif entry.role == "transform":
         example = f"optimizer calm = {call} | sgd(0.1)"
     else:
@@ -451,7 +466,7 @@ def _operation(entry: Operation, kind: str) -> Description:
         arguments=_arguments(entry.options),
         source=entry.source,
         example=example,
-        is_built=False,
+        is_built=entry.is_built,
     )
 
 
