@@ -141,10 +141,11 @@ def main() -> None:
             keep(name, {"rounds": arguments.rounds, **result})
 
 
-def keep(name: str, result: dict[str, Any]) -> None:
+def keep(name: str, result: dict[str, Any], repeat: str | None = None) -> None:
     """Writes a result with what it was taken on and how to take it again."""
     RESULTS.mkdir(exist_ok=True)
-    kept = {"repeat": f"python -m benchmarks {name} --keep", "machine": machine(), **result}
+    repeat = repeat or f"python -m benchmarks {name} --keep"
+    kept = {"repeat": repeat, "machine": machine(), **result}
     (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 
