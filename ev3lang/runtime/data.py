@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ from ev3lang.plan.plan import DataPlan, Derived, Known, Normalized, fields_of
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.table import Column
-from ev3lang.runtime.splits import seeded, split_indices, stratified_sizes
+from ev3lang.runtime.splits import drawn_sizes, seeded, split_indices
 
 Tables: TypeAlias = dict[str, dict[str, np.ndarray]]
 """Split to field to all its examples, `[B, *dimensions]`; float32, uint8, int32 for labels and
@@ -26,10 +27,16 @@ tokens, bool. `explore` holds `f"{field} known"`, [B] bool, beside a field that 
 Columns: TypeAlias = dict[str, np.ndarray]
 
 Scale: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Mean and standard deviation, [] or one for each channel, float32."""
+"""Mean and standard deviation, [] or one for each channel, float64."""
 
-BLOCK_ROWS = 4096
-"""Rows whose statistics are taken at a time, so that no second copy of the data is made."""
+BLOCK_BYTES = 2**20
+"""What is checked or measured at a time, so that no second copy of the data is made."""
+
+PIECES = 16
+"""How many slices of its examples a column is reordered in, one after the other."""
+
+LARGE_GAP = 0.01
+"""How far a split's size can be from its share before the report says so."""
 
 
 @attrs.frozen
@@ -72,11 +79,23 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
     if plan.split is None:
         return Dataset({})
     parts = _read_source(plan, folder)
+    if plan.source in READERS:
+        _check_rows(plan, folder, parts)
+        parts = _wanted_parts(plan, folder, parts)
     files = _records(plan, folder)
+    for name, type_ in plan.fields:
+        if type_.kind == "text":
+            _number_words(_named(plan, folder), name, type_, parts)
     tables: Tables = {use: {} for use in SPLITS}
+    rows = {part: _rows(columns) for part, columns in parts.items()}
     for part in list(parts):
-        columns = _prepared(plan, part, parts.pop(part))
+        columns = parts.pop(part)
+        _check_columns(_named(plan, folder), dict(plan.fields), columns, part)
+        _derive(plan, columns, part)
         _deal_out(plan, part, columns, tables)
+    for name, type_ in plan.fields:
+        if type_.kind == "id":
+            _number_names(name, tables)
     _check_sizes(plan, tables)
     scales: dict[str, Scale] = {}
     in_program = _in_program(plan)
@@ -92,7 +111,7 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
         {name: scale for name, scale in scales.items() if name in in_program},
         scales,
         files,
-        tuple(_warnings(plan, tables)),
+        (*_size_warnings(plan, tables, rows), *_warnings(plan, tables)),
     )
 
 
@@ -110,7 +129,7 @@ def _read_source(plan: DataPlan, folder: Path) -> dict[str | None, Columns]:
     if plan.source in READERS:
         origins = dict(plan.origins)
         columns = tuple(Column(name, type_, origins.get(name)) for name, type_ in plan.fields)
-        return _wanted_parts(plan, READERS[plan.source](_values(plan), columns, folder))
+        return READERS[plan.source](_values(plan), columns, folder)
     if plan.source in _SKLEARN:
         return {None: _SKLEARN[plan.source]()}
     return {None: _generate(plan)}
@@ -120,43 +139,102 @@ def _values(plan: DataPlan) -> dict[str, Any]:
     return dict(plan.options)
 
 
-def _wanted_parts(plan: DataPlan, parts: dict[str | None, Columns]) -> dict[str | None, Columns]:
-    """The parts that the split draws from; all in one where it draws from the whole."""
+def _named(plan: DataPlan, folder: Path) -> str:
+    """What an error calls the source: its files, or the name of the data where it has none."""
+    paths = _paths(plan, folder)
+    return ", ".join(str(path) for path in paths) if paths else plan.name
+
+
+def _paths(plan: DataPlan, folder: Path) -> list[Path]:
+    """Where a source's options say that its files and folders are."""
+    kinds = {option.name: option.kind for option in SOURCES[plan.source].options}
+    return [
+        folder / str(value)
+        for name, value in plan.options
+        if kinds.get(name) == "path" and value is not None
+    ]
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _check_rows(plan: DataPlan, folder: Path, parts: Mapping[str | None, Columns]) -> None:
+    """Raises DataError where parts are missing or have other numbers of rows than the spec says."""
+    counts = {part: _rows(columns) for part, columns in parts.items()}
     assert plan.split is not None
-    wanted = dict.fromkeys(plan.split.parts)
-    named = [str(part) for part in parts if part is not None]
-    for part in wanted:
-        if part is None and None not in parts:
-            # the spec doesn't tell the file's parts apart, so they are one
-            parts = {None: _joined(parts)}
-        elif part not in parts:
+    for part in (*plan.split.parts, *(part for part, _ in plan.rows_in)):
+        if part is not None and part not in counts:
+            named = [str(each) for each in counts if each is not None]
             has = f"it has {', '.join(named)}" if named else "it has no parts"
             raise DataError(
-                f"{plan.name} has no part {part!r}: {has}",
+                f"{_named(plan, folder)} has no part `{part}`: {has}",
                 "draw the splits from a part that the file has, or from the whole",
                 is_spec_fault=True,
             )
+    # without a part's name the rows of all are meant, unless some are of no part
+    whole = counts.get(None, sum(counts.values()))
+    stated = [] if plan.rows is None else [("", plan.rows, whole)]
+    stated += [(f" in {part}", rows, counts[part]) for part, rows in plan.rows_in]
+    for of_part, said, found in stated:
+        if said != found:
+            raise DataError(
+                f"{_named(plan, folder)} has {found:,} rows{of_part}, and the spec says {said:,}",
+                f"write `rows {found}{of_part}` if the file is whole",
+            )
+
+
+def _wanted_parts(
+    plan: DataPlan, folder: Path, parts: dict[str | None, Columns]
+) -> dict[str | None, Columns]:
+    """The parts that the split draws from; all as one where it doesn't tell them apart."""
+    assert plan.split is not None
+    wanted = dict.fromkeys(plan.split.parts)
+    if None in wanted and None not in parts:
+        if len(wanted) > 1:
+            raise DataError(
+                f"every row of {_named(plan, folder)} is in a part ({', '.join(map(str, parts))}), "
+                "and only some of the splits say from which",
+                "say for each split what it is drawn `from`, or for none",
+                is_spec_fault=True,
+            )
+        return {None: _joined(parts)}
     return {part: parts[part] for part in wanted}
 
 
 def _joined(parts: Mapping[str | None, Columns]) -> Columns:
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    first = next(iter(parts.values()))
-    return {name: np.concatenate([part[name] for part in parts.values()]) for name in first}
+    """All parts as one, field by field, each part's own array let go. `parts` is used up."""
+    columns = list(parts.values())
+    if len(columns) == 1:
+        return columns[0]
+    return {
+        name: np.concatenate([column.pop(name) for column in columns]) for name in list(columns[0])
+    }
 
 
 def _records(plan: DataPlan, folder: Path) -> tuple[FileRecord, ...]:
-    """The plain files that a source's options name."""
+    """What the source was read from, by the paths of the spec."""
     kinds = {option.name: option.kind for option in SOURCES[plan.source].options}
-    found = []
-    for name, value in plan.options:
-        path = folder / str(value)
-        if kinds.get(name) == "path" and path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found.append(FileRecord(str(value), path.stat().st_size, digest))
-    return tuple(found)
+    return tuple(
+        _record(str(value), folder / str(value))
+        for name, value in plan.options
+        if kinds.get(name) == "path" and value is not None
+    )
+
+
+def _record(written: str, path: Path) -> FileRecord:
+    """A file's size and sum; a folder's are of all that is in it, the sum by name and content."""
+    if not path.is_dir():
+        return FileRecord(written, path.stat().st_size, _sha256(path))
+    inside = [each for each in sorted(path.rglob("*")) if each.is_file()]
+    lines = [f"{_sha256(each)}  {each.relative_to(path).as_posix()}\n" for each in inside]
+    size_bytes = sum(each.stat().st_size for each in inside)
+    return FileRecord(written, size_bytes, hashlib.sha256("".join(lines).encode()).hexdigest())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _generate(plan: DataPlan) -> Columns:
@@ -231,91 +309,101 @@ _SKLEARN: dict[str, Callable[[], Columns]] = {
 # ---------------------------------------------------------------- checks
 
 
-def _prepared(plan: DataPlan, part: str | None, columns: Columns) -> Columns:
-    """The columns of a part, checked, words as numbers, with what is derived from them."""
-    rows = len(next(iter(columns.values())))
-    stated = plan.rows if part is None else dict(plan.rows_in).get(part)
-    if stated is not None and stated != rows and plan.source in READERS:
-        of_part = "" if part is None else f" in {part}"
-        raise DataError(
-            f"{plan.name} has {rows} rows{of_part}, and the spec says {stated}",
-            f"write `rows {rows}{of_part}`, or mend the file",
-            is_spec_fault=True,
-        )
-    for name, type_ in plan.fields:
-        if type_.kind == "text":
-            columns[name] = _categories(plan.name, name, type_, columns[name])
-    _check_columns(plan.name, dict(plan.fields), columns)
-    return _derived(plan, columns)
+def _number_words(source: str, name: str, type_: Type, parts: Mapping[str | None, Columns]) -> None:
+    """Puts in the place of words where they stand among all words in order: [B] int32.
 
-
-def _categories(data: str, name: str, type_: Type, column: np.ndarray) -> np.ndarray:
-    """Words as their places among all words in sorted order: [B] int32."""
-    words, places = np.unique(column.astype(str), return_inverse=True)
+    The words of all parts count, so that one has the same number in each.
+    """
+    columns = [part[name].astype(str) for part in parts.values()]
+    words = np.unique(np.concatenate([np.unique(column) for column in columns]))
     (declared,) = type_.dimensions
     if isinstance(declared, int) and len(words) > declared:
         listed = ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
         raise DataError(
-            f"{data}.{name} has {len(words)} different words ({listed}), and {type_} has room for "
-            f"{declared}",
+            f"{source}: {name} has {len(words)} different words ({listed}), and {type_} has room "
+            f"for {declared}",
             f"declare `{name}: text[{len(words)}]`",
             field=name,
         )
-    return places.reshape(-1).astype(np.int32)
+    for part, column in zip(parts.values(), columns, strict=True):
+        part[name] = np.searchsorted(words, column).astype(np.int32)
 
 
-def _check_columns(data: str, fields: Mapping[str, Type], columns: Columns) -> None:
+def _number_names(name: str, tables: Tables) -> None:
+    """Puts numbers in the place of names that are text: which is the same as which is all we ask.
+
+    Objects have no bytes of their own that a record of the data could tell apart.
+    """
+    columns = [table[name] for table in tables.values()]
+    if any(column.dtype.kind == "O" for column in columns):
+        names = np.unique(np.concatenate(columns).astype(str))
+        for table in tables.values():
+            table[name] = np.searchsorted(names, table[name].astype(str)).astype(np.int32)
+
+
+def _check_columns(
+    source: str, fields: Mapping[str, Type], columns: Columns, part: str | None = None
+) -> None:
     """Raises DataError for the first value that its field's type doesn't allow."""
+    of_part = "" if part is None else f" of {part}"
     for name, type_ in fields.items():
         column = columns[name]
         match type_.kind:
             case "class":
-                _check_range(data, name, type_, column, 0, "labels 0 to")
+                _check_range(source, name, type_, column, 0, "labels 0 to", of_part)
             case "tokens":
-                _check_range(data, name, type_, column, -1, "tokens -1 (padding) to")
+                _check_range(source, name, type_, column, -1, "tokens -1 (padding) to", of_part)
             case _ if np.issubdtype(column.dtype, np.floating):
-                _check_finite(data, name, column)
+                _check_finite(source, name, column, of_part)
 
 
 def _check_range(
-    data: str, name: str, type_: Type, column: np.ndarray, lowest: int, words: str
+    source: str, name: str, type_: Type, column: np.ndarray, lowest: int, words: str, of_part: str
 ) -> None:
     count = type_.dimensions[0]
-    assert isinstance(count, int), f"{name} has an unknown count"
-    is_wrong = ((column < lowest) | (column >= count)).reshape(len(column), -1)
+    # a count with a name is any
+    highest = count - 1 if isinstance(count, int) else np.iinfo(column.dtype).max
+    if not column.size or (column.min() >= lowest and column.max() <= highest):
+        return
+    is_wrong = ((column < lowest) | (column > highest)).reshape(len(column), -1)
     wrong = np.flatnonzero(is_wrong.any(axis=1))
-    if len(wrong):
-        row = int(wrong[0])
-        value = int(column[row].reshape(-1)[np.argmax(is_wrong[row])])
-        raise DataError(
-            f"{data}.{name} is {value} in row {row + 1}, but {type_} has {words} "
-            f"{count - 1} ({len(wrong)} such rows)",
-            "declare as many as the data hold, or mend the rows",
-            field=name,
-            row=row + 1,
-        )
-
-
-def _check_finite(data: str, name: str, column: np.ndarray) -> None:
-    broken = np.flatnonzero(
-        np.concatenate(
-            [~np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in _blocks(column)]
-        )
+    row = int(wrong[0])
+    value = int(column[row].reshape(-1)[np.argmax(is_wrong[row])])
+    limit = f"{words} {highest}" if isinstance(count, int) else "no numbers below 0"
+    raise DataError(
+        f"{source}: {name} is {value} in row {row + 1}{of_part}, but {type_} has {limit} "
+        f"({_rows_like_it(len(wrong))})",
+        "declare as many as the data hold, or mend the rows",
+        field=name,
+        row=row + 1,
     )
+
+
+def _check_finite(source: str, name: str, column: np.ndarray, of_part: str) -> None:
+    is_finite = np.concatenate(
+        [np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in _blocks(column)]
+    )
+    broken = np.flatnonzero(~is_finite)
     if len(broken):
         row = int(broken[0])
         raise DataError(
-            f"{data}.{name} holds a value that is not a finite number in row {row + 1} "
-            f"({len(broken)} such rows)",
+            f"{source}: {name} holds a value that is not a finite number in row {row + 1}{of_part} "
+            f"({_rows_like_it(len(broken))})",
             "fill in or leave out these rows before the run",
             field=name,
             row=row + 1,
         )
 
 
+def _rows_like_it(count: int) -> str:
+    return "the only such row" if count == 1 else f"{count} such rows"
+
+
 def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(column), BLOCK_ROWS):
-        yield column[begin : begin + BLOCK_ROWS]
+    """A column a few rows at a time, as views."""
+    rows = max(1, BLOCK_BYTES * len(column) // max(1, column.nbytes))
+    for begin in range(0, len(column), rows):
+        yield column[begin : begin + rows]
 
 
 def _check_sizes(plan: DataPlan, tables: Tables) -> None:
@@ -336,6 +424,22 @@ def _check_sizes(plan: DataPlan, tables: Tables) -> None:
             f"write `batch {counts['explore']}` or less",
             is_spec_fault=True,
         )
+
+
+def _size_warnings(plan: DataPlan, tables: Tables, rows: Mapping[str | None, int]) -> Iterator[str]:
+    """How far splits are from their shares, where groups or equal times had to stay whole."""
+    split = plan.split
+    assert split is not None
+    if split.method == "stratified":
+        return
+    what = {"grouped": "a group", "ordered": "what is of one time"}[split.method]
+    for use, share, part in zip(SPLITS, split.shares, split.parts, strict=True):
+        held = _rows(tables[use]) / rows[part]
+        if abs(held - share) > LARGE_GAP:
+            yield (
+                f"the {use} split has {held:.1%} of the examples rather than {share:.1%}: {what} "
+                f"by {split.by} stays whole"
+            )
 
 
 def _warnings(plan: DataPlan, tables: Tables) -> Iterator[str]:
@@ -381,17 +485,43 @@ def _deal_out(plan: DataPlan, part: str | None, columns: Columns, tables: Tables
     by = None if split.by is None else columns[split.by]
     name = plan.name if part is None else f"{plan.name}.{part}"
     indices = split_indices(rows, of_part, name, by)
+    order = np.concatenate(indices)
+    ends = np.cumsum([len(chosen) for chosen in indices])
     for field in list(columns):
-        column = columns.pop(field)
-        for use, chosen, each in zip(SPLITS, indices, split.parts, strict=True):
+        dealt = _reordered(columns.pop(field), order)
+        for use, chosen, end, each in zip(SPLITS, indices, ends, split.parts, strict=True):
             if each == part:
-                tables[use][field] = column[chosen]
+                tables[use][field] = dealt[end - len(chosen) : end]
+
+
+def _reordered(column: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """`column[order]`, in the column's own memory where that can be written.
+
+    A slice of every example at a time: a second copy of the largest field would double what
+    reading takes. `order` names no row twice, and is no longer than the column.
+    """
+    if not (column.flags.writeable and column.flags.c_contiguous):
+        return column[order]
+    rows = column.reshape(len(column), -1)
+    width = max(1, -(-rows.shape[1] // PIECES))
+    for begin in range(0, rows.shape[1], width):
+        piece = rows[:, begin : begin + width]
+        piece[: len(order)] = piece[order]
+    return column[: len(order)]
 
 
 def _known(plan: DataPlan, known: Known, explore: Columns) -> np.ndarray:
     """[B] bool: which examples of explore show a field, by its mask or a seeded draw."""
     if known.mask is not None:
-        return explore[known.mask].astype(bool)
+        shows = explore[known.mask].astype(bool)
+        if not shows.any():
+            raise DataError(
+                f"{known.field} is known where {known.mask}, which holds for none of the "
+                f"{len(shows)} examples of explore",
+                "mark some examples, or give explore a larger share",
+                field=known.mask,
+            )
+        return shows
     assert plan.split is not None
     assert known.count is not None
     column = explore[known.field]
@@ -403,12 +533,12 @@ def _known(plan: DataPlan, known: Known, explore: Columns) -> np.ndarray:
             field=known.field,
         )
     order = seeded(plan.split, plan.name, "known", known.field).permutation(len(column))
-    is_label = column.ndim == 1 and np.issubdtype(column.dtype, np.integer)
+    is_label = {**dict(plan.fields), **{each.name: each.type for each in plan.derived}}[
+        known.field
+    ].kind in ("class", "bool", "text")
     _, strata = np.unique(column if is_label else np.zeros(len(column)), return_inverse=True)
-    share = known.count / len(column)
-    counts = stratified_sizes(np.bincount(strata).tolist(), (share, 1 - share))[:, 0]
     shows = np.zeros(len(column), bool)
-    for stratum, count in enumerate(counts):
+    for stratum, count in enumerate(drawn_sizes(np.bincount(strata), known.count)):
         shows[order[strata[order] == stratum][:count]] = True
     return shows
 
@@ -416,13 +546,12 @@ def _known(plan: DataPlan, known: Known, explore: Columns) -> np.ndarray:
 # ---------------------------------------------------------------- fields
 
 
-def _derived(plan: DataPlan, columns: Columns) -> Columns:
-    """The columns and those computed from them, in the order of the plan."""
+def _derive(plan: DataPlan, columns: Columns, part: str | None) -> None:
+    """Adds the fields that are computed from others, in the order of the plan."""
     for derived in plan.derived:
         value = _computed(derived, columns)
-        _check_columns(plan.name, {derived.name: derived.type}, {derived.name: value})
+        _check_columns(plan.name, {derived.name: derived.type}, {derived.name: value}, part)
         columns[derived.name] = value
-    return columns
 
 
 def _computed(derived: Derived, columns: Columns) -> np.ndarray:
@@ -434,7 +563,8 @@ def _computed(derived: Derived, columns: Columns) -> np.ndarray:
     for name in fields_of(derived.value):
         field = jnp.asarray(columns[name])
         fields[name] = field / jnp.float32(255) if field.dtype == jnp.uint8 else field
-    value = np.asarray(expressions.evaluate(derived.value, fields))
+    # a copy: JAX may give back the very memory of a column, which is reordered later
+    value = np.array(expressions.evaluate(derived.value, fields))
     if derived.type.kind == "class":
         return _labels(value)
     return value
@@ -445,22 +575,26 @@ def _scale(column: np.ndarray, normalized: Normalized) -> Scale:
 
     A channel that never varies becomes 0 for its constant, rather than a division by zero.
     """
-    axes = tuple(range(max(1, column.ndim - 1)))
+    channels = column.shape[-1] if column.ndim > 1 else 1
     size = 255.0 if column.dtype == np.uint8 else 1.0
 
-    def total(of: Callable[[np.ndarray], np.ndarray]) -> Any:
-        sums = [of(block.astype(np.float64) / size).sum(axes) for block in _blocks(column)]
-        return np.sum(sums, axis=0)
+    def average(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        # over rows first: a sum along the short axis of channels is several times slower
+        sums = np.zeros(math.prod(column.shape[1:]))
+        for block in _blocks(column):
+            rows = block.reshape(len(block), -1).astype(np.float64)
+            rows /= size
+            sums += of(rows.reshape(len(block), -1, channels)).reshape(rows.shape).sum(axis=0)
+        return sums.reshape(-1, channels).sum(axis=0) / (column.size / channels)
 
-    count = column.size / (column.shape[-1] if column.ndim > 1 else 1)
     mean = np.asarray(normalized.mean) if normalized.mean is not None else None
     if mean is None:
-        mean = total(lambda block: block) / count
+        mean = average(lambda values: values)
     if normalized.std is not None:
         std = np.asarray(normalized.std)
     else:
-        center = total(lambda block: block) / count
-        std = np.sqrt(total(lambda block: np.square(block - center)) / count)
+        center = mean if normalized.mean is None else average(lambda values: values)
+        std = np.sqrt(average(lambda values: np.square(values - center)))
     std = np.where(std > 1e-12 * np.maximum(1, np.abs(mean)), std, 1.0)
     if column.ndim == 1:
         mean, std = mean.reshape(()), std.reshape(())
@@ -468,13 +602,13 @@ def _scale(column: np.ndarray, normalized: Normalized) -> Scale:
 
 
 def _normalize(table: Columns, field: str, scale: Scale) -> None:
-    """Brings a field to mean 0 and standard deviation 1, a block of rows at a time."""
+    """Brings a field to mean 0 and standard deviation 1, in its own memory where that holds it."""
     mean, std = scale
     column = table[field]
-    done = np.empty(column.shape, np.float32)
-    for begin in range(0, len(column), BLOCK_ROWS):
-        block = column[begin : begin + BLOCK_ROWS].astype(np.float64)
-        done[begin : begin + BLOCK_ROWS] = (block - mean) / std
+    is_own = column.dtype == np.float32 and column.flags.writeable
+    done = column if is_own else np.empty(column.shape, np.float32)
+    for into, block in zip(_blocks(done), _blocks(column), strict=True):
+        into[...] = (block.astype(np.float64) - mean) / std
     table[field] = done
 
 

@@ -158,3 +158,21 @@ def stratified_sizes(class_counts: Sequence[int], shares: Sequence[float]) -> np
         least_harmed = np.argmin(np.round(cost, 9))
         table[least_harmed, over] -= 1
         table[least_harmed, under] += 1
+
+
+def drawn_sizes(class_counts: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """How many examples of each class are among `count` of all, in proportion.
+
+    class_counts   [classes] int, summing to `count` at least
+    returns        [classes] int that sum to `count`, each within one of its proportion unless
+                   that would leave a class out: none is, where `count` has one for each
+    """
+    counts = np.asarray(class_counts)
+    least = np.minimum(counts, 1) if count >= np.count_nonzero(counts) else np.zeros_like(counts)
+    quotas = counts * (count / counts.sum())
+    sizes = np.maximum(np.floor(quotas + 1e-9).astype(np.int64), least)
+    while sizes.sum() > count:
+        sizes[np.argmax(np.where(sizes > least, sizes - quotas, -np.inf))] -= 1
+    while sizes.sum() < count:
+        sizes[np.argmax(np.where(sizes < counts, quotas - sizes, -np.inf))] += 1
+    return sizes
