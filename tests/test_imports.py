@@ -45,6 +45,7 @@ ROOMS = (
             "PIL": "images.py",
             "datasets": "huggingface.py",
             "flax": "checkpoints.py",
+            "grain": "streaming.py",
             "msgpack": "checkpoints.py",
             "orbax": "checkpoints.py",
             "pyarrow": "arrow.py csv.py huggingface.py parquet.py",

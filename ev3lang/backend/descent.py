@@ -64,9 +64,9 @@ def _mean(
                 return mean * factor if expr.function == "*" else mean / factor
     value = expressions.evaluate(expr, fields, networks, memo)
     if not partial:
-        if weight is None or expr.level != "example":
-            return expressions.mean(value)
-        return jnp.mean(weight * jnp.asarray(value, jnp.float32))
+        # What is the same for all examples is shared between own and partner too.
+        weighed = value if weight is None else weight * jnp.asarray(value, jnp.float32)
+        return expressions.mean(weighed)
     knows = jnp.stack([fields[f"{name} {KNOWN}"] for name in partial]).all(0)
     counted = knows.astype(jnp.float32)
     # Not a product: what is unknown may be anything, infinite too.

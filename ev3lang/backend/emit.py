@@ -27,6 +27,7 @@ from ev3lang.backend.explore import (
     start_optimizer,
     start_streams,
 )
+from ev3lang.backend.feeding import Feeder, host_streams
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import held
 from ev3lang.backend.rollout import (
@@ -38,7 +39,7 @@ from ev3lang.backend.rollout import (
     no_average,
 )
 from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
-from ev3lang.backend.streams import Data, Fields
+from ev3lang.backend.streams import Block, Data, Fields
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import BaselinePlan, FusedPlan, Plan, fields_of
@@ -88,18 +89,27 @@ def emit(
     tables: Tables,
     statistics: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
     given: Mapping[str, Params] = MappingProxyType({}),
+    feeder: Feeder | None = None,
 ) -> Program:
     """The program of a plan over its data.
 
     tables       explore, assess, adapt and report, as NumPy or device arrays
     statistics   mean and standard deviation of the fields that the program normalises
     given        weights of models that don't start fresh, on the host
+    feeder       with one, explore stays on the host and its batches are what the feeder brings:
+                 the same as without. `init` takes the key of the plan's seed then, and there is
+                 nothing to train baselines on.
     """
     plan = fused.plan
-    whole = _on_device(plan, tables, statistics)
+    whole = _on_device(plan, tables, statistics, is_streamed=feeder is not None)
     outputs = cached.outputs(plan, given, whole)
     whole = _with_columns(whole, cached.columns(plan, outputs, given, whole))
     fused = cached.reading(fused, outputs)
+    blocks = None
+    if feeder is not None:
+        explore = {name: np.asarray(each) for name, each in whole.splits["explore"].items()}
+        whole = _without_explore(whole)
+        blocks = feeder(host_streams(fused.plan, whole, explore))
     # The report split stays out of every function that the run itself calls.
     seen = attrs.evolve(
         whole, splits={use: each for use, each in whole.splits.items() if use != "report"}
@@ -113,11 +123,21 @@ def emit(
 
         return jax.jit(note, **options)
 
+    def run_segment(state: RunState, count: int, is_time_up: bool) -> Any:
+        block, count = None, min(count, SEGMENT)
+        if blocks is not None:
+            iteration = int(state.iteration)
+            block = blocks(iteration)
+            count = min(count, _iterations_left(block, iteration))
+        return segment(seen, state, np.int32(count), np.bool_(is_time_up), block)
+
     init = traced("init", lambda data, given, key: start(plan, data, given, key))
-    step = traced("step", lambda data, state: iterate(fused, data, state))
+    step = traced("step", lambda data, state, block: iterate(fused, data, state, block))
     segment = traced(
         "segment",
-        lambda data, state, count, is_time_up: run(fused, data, state, count, is_time_up),
+        lambda data, state, count, is_time_up, block: run(
+            fused, data, state, count, is_time_up, block
+        ),
         donate_argnums=1,
     )
     measure = traced("measure", lambda params, fields: report_values(plan, params, fields))
@@ -141,10 +161,10 @@ def emit(
     return Program(
         fused=fused,
         init=lambda key: init(seen, dict(given), key),
-        step=lambda state: step(seen, state),
-        segment=lambda state, count, is_time_up: segment(
-            seen, state, np.int32(min(count, SEGMENT)), np.bool_(is_time_up)
+        step=lambda state: step(
+            seen, state, None if blocks is None else blocks(int(state.iteration))
         ),
+        segment=run_segment,
         measure=measure,
         resample=resample,
         train_baseline=lambda key, baseline, steps: train(
@@ -159,22 +179,40 @@ def emit(
     )
 
 
-def _on_device(plan: Plan, tables: Tables, statistics: Mapping[str, tuple[Any, Any]]) -> Data:
-    """The fields that the plan reads, on the device, of each split."""
-    if not tables:
-        return Data({split: {} for split in SPLITS}, {}, {})
-    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
-    read = fields_of(
-        *losses,
+def fields_read(plan: Plan) -> tuple[str, ...]:
+    """The fields that a run needs of its data, sorted."""
+    return fields_of(
+        *(candidate.loss for candidate in plan.candidates),
+        *(baseline.loss for baseline in plan.baselines),
         *(objective.value for objective in plan.objectives),
         *(shown.value for shown in plan.shown),
     )
-    columns = {split: {name: jnp.asarray(tables[split][name]) for name in read} for split in SPLITS}
+
+
+def _on_device(
+    plan: Plan,
+    tables: Tables,
+    statistics: Mapping[str, tuple[Any, Any]],
+    *,
+    is_streamed: bool,
+) -> Data:
+    """The fields that the plan reads, on the device, of each split; explore not if streamed."""
+    if not tables:
+        return Data({split: {} for split in SPLITS}, {}, {})
+    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
+    read = fields_read(plan)
     explore = tables["explore"]
-    for each in plan.data.known:
-        if each.field in read:
-            name = f"{each.field} {KNOWN}"
-            columns["explore"][name] = jnp.asarray(explore[name])
+    of_explore = [
+        *read,
+        *(f"{each.field} {KNOWN}" for each in plan.data.known if each.field in read),
+    ]
+    columns: dict[str, dict[str, Any]] = {
+        split: {name: jnp.asarray(tables[split][name]) for name in read}
+        for split in SPLITS
+        if split != "explore"
+    }
+    place = np.asarray if is_streamed else jnp.asarray
+    columns["explore"] = {name: place(explore[name]) for name in of_explore}
     pools = {
         pool_name(plan.data, loss): np.flatnonzero(
             np.any([explore[f"{name} {KNOWN}"] for name in pool(plan.data, loss)], axis=0)
@@ -196,6 +234,21 @@ def _with_columns(data: Data, columns: Fields) -> Data:
     """The data with further columns in explore alone."""
     explore = {**data.splits["explore"], **columns}
     return attrs.evolve(data, splits={**data.splits, "explore": explore})
+
+
+def _without_explore(data: Data) -> Data:
+    """The data with a column of no width in explore, which says how many examples it has."""
+    count = len(next(iter(data.splits["explore"].values())))
+    empty = {"no field": jnp.zeros((count, 0), jnp.uint8)}
+    return attrs.evolve(data, splits={**data.splits, "explore": empty})
+
+
+def _iterations_left(block: Block, iteration: int) -> int:
+    """How many iterations a block has batches for, from one of them on."""
+    length = len(jax.tree.leaves(block.fields)[0])
+    left = int(block.begin) + length - iteration
+    assert 0 < left <= length, f"a block from {block.begin} was brought for iteration {iteration}"
+    return left
 
 
 # ---------------------------------------------------------------- a run
@@ -239,12 +292,14 @@ def _start_weights(plan: Plan, given: Mapping[str, Params], key: Array) -> Param
     }
 
 
-def iterate(fused: FusedPlan, data: Data, state: RunState) -> tuple[RunState, Record]:
-    """One iteration of explore, assess and adapt."""
+def iterate(
+    fused: FusedPlan, data: Data, state: RunState, block: Block | None = None
+) -> tuple[RunState, Record]:
+    """One iteration of explore, assess and adapt; on a block's batches, where there is one."""
     plan = fused.plan
     base = networks(plan, state.frozen)
     iteration = state.iteration
-    moved_streams, rolled = explore(fused, state, data)
+    moved_streams, rolled = explore(fused, state, data, block)
 
     fields = _examples(plan, data, state.key, "assess", iteration)
     state = _measured_anew(plan, state, fields)
@@ -287,6 +342,7 @@ def run(
     state: RunState,
     count: Array,
     is_time_up: Array,
+    block: Block | None = None,
 ) -> tuple[RunState, Record, Array, Record]:
     """Up to `count` iterations, and at the spec's own stop the last query: a segment."""
     plan = fused.plan
@@ -301,7 +357,7 @@ def run(
 
     def one_more(carry: tuple[RunState, Record, Array]) -> tuple[RunState, Record, Array]:
         state, records, filled = carry
-        state, record = iterate(fused, data, state)
+        state, record = iterate(fused, data, state, block)
         records = jax.tree.map(
             lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, filled, 0),
             records,

@@ -16,7 +16,7 @@ from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import Batches, Rolled, Task, joined, roll_out
 from ev3lang.backend.state import Params, PyTree, RunState
-from ev3lang.backend.streams import Data, Fields, Stream
+from ev3lang.backend.streams import Block, Data, Fields, Stream
 from ev3lang.plan.plan import (
     Candidate,
     DataPlan,
@@ -31,11 +31,16 @@ from ev3lang.plan.plan import (
 Array: TypeAlias = jax.Array
 
 
-def explore(fused: FusedPlan, state: RunState, data: Data) -> tuple[dict[str, Stream], Rolled]:
-    """The streams behind the batches that were read, and every candidate's roll-out, in order."""
+def explore(
+    fused: FusedPlan, state: RunState, data: Data, block: Block | None = None
+) -> tuple[dict[str, Stream], Rolled]:
+    """The streams behind the batches that were read, and every candidate's roll-out, in order.
+
+    block   holds the batches where the explore split stays on the host
+    """
     plan = fused.plan
     start, restore = held(state.current, explored_chains(plan))
-    moved_streams, batches = _draw(plan, state, data)
+    moved_streams, batches = _draw(plan, state, data, block)
     groups = []
     for group in fused.rollouts:
         candidates = [plan.candidates[k] for k in group.candidates]
@@ -135,7 +140,9 @@ def count_of(data: Data, rows: str) -> int:
     return len(next(iter(data.splits["explore"].values())))
 
 
-def _draw(plan: Plan, state: RunState, data: Data) -> tuple[dict[str, Stream], dict[str, Batches]]:
+def _draw(
+    plan: Plan, state: RunState, data: Data, block: Block | None
+) -> tuple[dict[str, Stream], dict[str, Batches]]:
     """The streams behind this iteration's batches, and for each its `[steps, ...]`."""
     moved: dict[str, Stream] = {}
     batches: dict[str, Batches] = {}
@@ -155,7 +162,8 @@ def _draw(plan: Plan, state: RunState, data: Data) -> tuple[dict[str, Stream], d
             )
             if stream.pool:
                 rows = data.pools[stream.pool][rows]
-            batches[name] = (rows, step_keys(plan.data, augment_key, stream.steps))
+            drawn = rows if block is None else block.at(state.iteration, name)
+            batches[name] = (drawn, step_keys(plan.data, augment_key, stream.steps))
     return moved, batches
 
 
@@ -170,8 +178,9 @@ def read(plan: DataPlan, data: Data, batch: Batches) -> Fields:
     """The fields of one step's batch: gathered and prepared, or as they were drawn."""
     if plan.is_endless:
         return dict(batch)
-    rows, augment_key = batch
-    fields = streams.gather(data.splits["explore"], rows)
+    drawn, augment_key = batch
+    is_fed = isinstance(drawn, dict)
+    fields = drawn if is_fed else streams.gather(data.splits["explore"], drawn)
     return streams.prepared(plan, fields, data.scales, augment_key)
 
 

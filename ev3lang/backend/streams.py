@@ -39,6 +39,23 @@ class Data:
 
 @pytree
 @attrs.frozen(eq=False)
+class Block:
+    """The batches of consecutive iterations, brought from the host."""
+
+    begin: Array  # [] int32, iterations before the first of them
+    fields: dict[str, Fields]  # each stream's, [iterations, steps, batch, *dimensions]
+
+    def at(self, iteration: Array, stream: str) -> Fields:
+        """A stream's batches in one iteration, `[steps, batch, *dimensions]`."""
+        place = iteration - self.begin
+        return {
+            name: jax.lax.dynamic_index_in_dim(field, place, keepdims=False)
+            for name, field in self.fields[stream].items()
+        }
+
+
+@pytree
+@attrs.frozen(eq=False)
 class Stream:
     """Where the batches of one consumer stand: in a shuffled epoch of its split."""
 
@@ -50,7 +67,7 @@ class Stream:
 def start(key: Array, count: int) -> Stream:
     """The stream over `count` rows at the start of its first epoch."""
     zero = jnp.int32(0)
-    return Stream(permutation=_shuffle(key, zero, count), cursor=zero, epoch=zero)
+    return Stream(permutation=order(key, zero, count), cursor=zero, epoch=zero)
 
 
 def draw(stream: Stream, key: Array, *, batch: int, steps: int) -> tuple[Stream, Array]:
@@ -68,7 +85,7 @@ def draw(stream: Stream, key: Array, *, batch: int, steps: int) -> tuple[Stream,
 
     def next_epoch(stream: Stream) -> Stream:
         epoch = stream.epoch + 1
-        return Stream(_shuffle(key, epoch, count), jnp.int32(0), epoch)
+        return Stream(order(key, epoch, count), jnp.int32(0), epoch)
 
     def one_batch(stream: Stream, _: None) -> tuple[Stream, Array]:
         is_over = stream.cursor + batch > count
@@ -79,7 +96,8 @@ def draw(stream: Stream, key: Array, *, batch: int, steps: int) -> tuple[Stream,
     return jax.lax.scan(one_batch, stream, length=steps)
 
 
-def _shuffle(key: Array, epoch: Array, count: int) -> Array:
+def order(key: Array, epoch: Array, count: int) -> Array:
+    """An epoch's order of `count` rows, [count] int32."""
     return jax.random.permutation(named(key, epoch), count).astype(jnp.int32)
 
 
@@ -112,7 +130,7 @@ def fresh(data: DataPlan, key: Array, count: int, augment_key: Array | None = No
 def prepared(
     data: DataPlan, fields: Fields, scales: Scales, augment_key: Array | None = None
 ) -> Fields:
-    """A batch as models take it: u8 in [0, 1], then augmented, then normalised.
+    """A batch as models take it: u8 in [0, 1], then augmented, then normalised, then mixed.
 
     scales        of the fields that are normalised here
     augment_key   [] of `jax.random.key`, or None: then nothing is augmented
@@ -122,15 +140,18 @@ def prepared(
         name: field / jnp.float32(255) if field.dtype == jnp.uint8 else field
         for name, field in fields.items()
     }
-    for augmented in data.augmented if augment_key is not None else ():
-        if augmented.field in found:
-            assert augment_key is not None
-            key = named(augment_key, augmented.field)
-            found[augmented.field] = augmentations.augmented(augmented, key, found[augmented.field])
-            found = augmentations.mixed(augmented, key, found)
+    draws = []
+    if augment_key is not None:
+        draws = [(each, named(augment_key, each.field)) for each in data.augmented]
+        draws = [(each, key) for each, key in draws if each.field in found]
+    for each, key in draws:
+        found[each.field] = augmentations.augmented(each, key, found[each.field])
     for name, (mean, std) in scales.items():
         if name in found:
             found[name] = (found[name] - mean) / std
+    # Last, so that the partners' fields are as prepared as the own.
+    for each, key in draws:
+        found = augmentations.mixed(each, key, found)
     return found
 
 

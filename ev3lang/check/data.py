@@ -48,6 +48,7 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
                 _known(checking, declaration, item)
             case tree.RowsItem() | tree.SplitItem() | tree.DeriveItem() | tree.Batch():
                 pass
+    _mixed_once(checking, declaration)
     unmeasured = [each for each in normalized if each.mean is None or each.std is None]
     if is_endless and unmeasured:
         item = next(e for e in declaration.items if isinstance(e, tree.NormalizeItem))
@@ -284,6 +285,19 @@ def _known(checking: Checking, declaration: tree.Data, item: tree.KnownItem) -> 
             checking.report(
                 errors.wrong_type(item.mask.span, "a field of true and false", str(info.type))
             )
+
+
+def _mixed_once(checking: Checking, declaration: tree.Data) -> None:
+    """Report a second `mixup`: an example has one partner, and so has its label."""
+    mixing = [
+        written
+        for item in declaration.items
+        if isinstance(item, tree.AugmentItem)
+        for written in item.operations
+        if (written.function if isinstance(written, tree.Call) else written).span.text == "mixup"
+    ]
+    for again in mixing[1:]:
+        checking.report(errors.duplicate_statement(again.span, mixing[0].span, "`mixup`"))
 
 
 def _known_info(checking: Checking, info: typed.DataInfo, item: tree.KnownItem) -> typed.KnownInfo:

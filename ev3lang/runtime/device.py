@@ -46,6 +46,16 @@ def describe(device: jax.Device) -> str:
     return device.platform if device.platform == "cpu" else device.device_kind
 
 
+def memory_bytes(device: jax.Device) -> int | None:
+    """How much memory a device has for arrays; the machine's own for a CPU, None if unknown."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"])
+    if device.platform != "cpu" or not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def keep_programs() -> None:
     """Keeps every compiled program in the user's cache, so that a second run starts at once.
 

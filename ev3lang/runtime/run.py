@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +20,17 @@ from ev3lang.backend.emit import SEGMENT, Program, emit
 from ev3lang.backend.state import Record, RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.fuse import fuse
-from ev3lang.plan.plan import BaselinePlan, Plan
-from ev3lang.runtime import checkpoints, data, device, folder, measuring, records, teachers
+from ev3lang.plan.plan import BaselinePlan, Forward, Plan, fields_of, subexpressions
+from ev3lang.runtime import (
+    checkpoints,
+    data,
+    device,
+    folder,
+    measuring,
+    records,
+    streaming,
+    teachers,
+)
 from ev3lang.runtime import report as reports
 from ev3lang.runtime.events import (
     Closed,
@@ -60,6 +69,7 @@ def run(
     listen: Listener = lambda event: None,
     import_s: float = 0.0,
     allow_python: Collection[str] = (),
+    stream_above_bytes: int | None = None,
 ) -> Result:
     """Runs a plan to its end and measures what came of it.
 
@@ -69,6 +79,9 @@ def run(
     listen     hears every event as it happens
     import_s   what was spent before this call, for the report
     allow_python   packages whose code may run: networks from Python classes need theirs
+    stream_above_bytes   what the explore split may take on the device; one beyond it stays on the
+             host and its batches are brought, with the same results. None for a share of the
+             device's memory.
 
     Ctrl-C ends the run in order after its segment, a second one at once; before the first
     iteration one is enough. Raises DeviceError, ModuleError, DataError, WeightsError, OSError and
@@ -78,19 +91,26 @@ def run(
     chosen = device.pick(on)
     device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
-    with _default_device(chosen):
+    with _default_device(chosen), closing(streaming.Feed()) as feed:
         with watch("data_s"):
             dataset = data.read(plan.data, source.folder)
         tables = dataset.tables
+        is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
         is_new = out is None or not out.exists()
         where = folder.create(out, plan)
         try:
-            _write_inputs(where, plan, source, overrides, chosen, on)
+            _write_inputs(where, plan, source, dataset.files, overrides, chosen, on)
             sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
             listen(RunStarted(plan, device.describe(chosen), where, sizes))
             given = _given(plan, dataset, source, chosen, watch, listen)
             weights = given.weights | teachers.frozen_weights(plan, given.weights)
-            program = emit(fuse(plan, chosen.platform), tables, dataset.statistics, weights)
+            program = emit(
+                fuse(plan, chosen.platform),
+                tables,
+                dataset.statistics,
+                weights,
+                feed.begin if is_streamed else None,
+            )
             with watch("compile_s"):
                 state = _compile(program, plan)
             listen(Compiled(watch.timings["compile_s"]))
@@ -150,6 +170,7 @@ def _write_inputs(
     where: Path,
     plan: Plan,
     source: Source,
+    files: Iterable[data.FileRecord],
     overrides: Mapping[str, str],
     chosen: jax.Device,
     on: str,
@@ -162,6 +183,7 @@ def _write_inputs(
             "spec": source.name,
             "semantic_hash": folder.semantic_hash(plan),
             "seed": plan.seed,
+            "data": [attrs.asdict(each) for each in files],
             "device": device.describe(chosen),
             "flags": {"device": on, "set": dict(overrides)},
             "versions": folder.versions(),
@@ -296,7 +318,7 @@ def _finish(
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
     weights = {"accepted": state.accepted, "current": state.current}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
-    warnings = [*notes, *_data_warnings(plan, dataset.tables)]
+    warnings = [*notes, *dataset.warnings, *_data_warnings(plan, dataset.tables)]
     with interrupts(stop_at_once):
         if run.outcome.is_own_stop:
             with watch("baselines_s"):
@@ -358,7 +380,10 @@ def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
 
 
 def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:
-    inputs = [name for name, type_ in plan.data.fields if type_.is_tensor]
+    values = [each.loss for each in plan.candidates]
+    inputs = fields_of(
+        *(part for value in values for part in subexpressions(value) if isinstance(part, Forward))
+    )
     count = data.examples_in_two_splits(tables, inputs) if inputs else 0
     if count == 1:
         yield "1 example has the same inputs as one in another split"
