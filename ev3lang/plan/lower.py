@@ -147,9 +147,7 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
     )
 
 
-def _model(
-    program: typed.TypedProgram, model: typed.ModelInfo, is_explored: bool
-) -> p.ModelPlan:
+def _model(program: typed.TypedProgram, model: typed.ModelInfo, is_explored: bool) -> p.ModelPlan:
     start = program.starts.get(model.name)
     return p.ModelPlan(
         name=model.name,
@@ -165,9 +163,7 @@ def _model(
     )
 
 
-def _start(
-    program: typed.TypedProgram, start: typed.StartInfo
-) -> p.TrainedBy | p.FromCheckpoint:
+def _start(program: typed.TypedProgram, start: typed.StartInfo) -> p.TrainedBy | p.FromCheckpoint:
     if isinstance(start, typed.CheckpointInfo):
         return p.FromCheckpoint(start.path)
     return p.TrainedBy(

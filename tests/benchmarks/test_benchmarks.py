@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import floor, published
+from benchmarks import by_hand, floor, plain, published
 from benchmarks.__main__ import measure
 from benchmarks.workloads import WORKLOADS, Workload
+from ev3lang.backend import models
 from ev3lang.plan.fuse import fuse
 
 
@@ -27,6 +30,16 @@ def test_every_loop_runs_more_than_once(tiny: Workload) -> None:
         loop()
 
 
+def test_the_plain_loop_runs_more_than_once() -> None:
+    workload = WORKLOADS["B"]()
+    candidates = tuple(attrs.evolve(each, steps=2) for each in workload.plan.candidates)
+    run = plain.loop(
+        attrs.evolve(workload, plan=attrs.evolve(workload.plan, candidates=candidates))
+    )
+    run()
+    run()
+
+
 def test_a_result_holds_ratios_and_what_they_come_from(tiny: Workload) -> None:
     result = measure(tiny, rounds=1)
     median = result["median_ms"]
@@ -41,13 +54,19 @@ def test_the_workloads_are_lowered_as_was_measured() -> None:
         name: [group.lowering for group in fuse(workload().plan, "cpu").rollouts]
         for name, workload in WORKLOADS.items()
     }
-    assert lowered == {"A": ["vmap"], "B": ["one body"]}
+    assert lowered == {"A": ["vmap"], **{name: ["one body"] for name in "BCDE"}}
 
 
-def test_the_floors_net_has_the_plans_shapes() -> None:
-    for workload in WORKLOADS.values():
-        plan = workload().plan
-        (model,) = plan.models
-        params = floor._start(plan, jax.random.key(0))
-        x = np.zeros((3, *model.input), np.float32)
-        assert floor._forward(params, x).shape == (3, *model.output.dimensions)
+@pytest.mark.parametrize("name", sorted(set(WORKLOADS) - {"E"}))
+def test_a_net_by_hand_has_the_plans_shapes_and_as_much_to_learn(name: str) -> None:
+    (model,) = WORKLOADS[name]().plan.models
+    net = by_hand.net(model)
+    params = jax.eval_shape(net.start, jax.random.key(0))
+    tokens = model.takes == "tokens"
+    x = jax.ShapeDtypeStruct((3, *model.input), np.int32 if tokens else np.float32)
+    scores, after = jax.eval_shape(lambda p, x: net.forward(p, x, True), params, x)
+    assert scores.shape == (3, *model.output.dimensions)
+    assert jax.tree.structure(after) == jax.tree.structure(params)
+    learned, _ = by_hand.parted(params)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(learned))
+    assert count == models.parameters(model)
