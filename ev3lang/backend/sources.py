@@ -67,7 +67,40 @@ def cluster_centers(classes: int, distance: float, dimensions: int) -> Array:
     return jnp.pad(circle, ((0, 0), (0, dimensions - 2)))
 
 
+def teacher_network(
+    key: Array,
+    count: int,
+    *,
+    classes: int,
+    dimensions: int,
+    hidden: int,
+    temperature: float,
+    seed: int,
+) -> dict[str, Array]:
+    """Normal points, labelled by a random network of one hidden layer.
+
+    Its weights have variance 1 / inputs, times 9 in the first layer, so that tanh bends; they
+    depend on `seed` alone, whatever the key of the draw.
+
+    temperature   labels are drawn from softmax(logits / temperature); 0 takes the highest logit
+    returns   `point` [count, dimensions] float32, `label` [count] int32 in [0, classes)
+    Source: Gardner and Derrida (1989), J. Phys. A 22:1983-1994, a student that learns a teacher.
+    """
+    first, second = jax.random.split(jax.random.key(seed))
+    inner = 3 * jax.random.normal(first, (dimensions, hidden)) / math.sqrt(dimensions)
+    outer = jax.random.normal(second, (hidden, classes)) / math.sqrt(hidden)
+    for_point, for_label = jax.random.split(key)
+    point = jax.random.normal(for_point, (count, dimensions))
+    logits = jnp.tanh(point @ inner) @ outer
+    if temperature == 0:
+        label = jnp.argmax(logits, axis=-1)
+    else:
+        label = jax.random.categorical(for_label, logits / temperature)
+    return {"point": point, "label": label.astype(jnp.int32)}
+
+
 TABLE: Mapping[str, Callable[..., dict[str, Array]]] = {
     "two_moons": two_moons,
     "gaussian_clusters": gaussian_clusters,
+    "teacher_network": teacher_network,
 }

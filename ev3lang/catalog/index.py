@@ -60,9 +60,5 @@ PERTURBATIONS: Mapping[str, Operation] = _by_name(search.PERTURBATIONS)
 GROWTH: Mapping[str, Operation] = _by_name(search.GROWTH)
 AUGMENTATIONS: Mapping[str, Operation] = _by_name(search.AUGMENTATIONS)
 
-COMING: Mapping[str, str] = MappingProxyType(
-    {
-        "teacher_network": "a source of data labelled by a random network",
-    }
-)
-"""Further names of the language that have no entry yet, each with what it is."""
+COMING: Mapping[str, str] = MappingProxyType({})
+"""Names of the language that have no entry yet, each with what it is."""

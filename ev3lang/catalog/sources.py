@@ -111,4 +111,28 @@ SOURCES = (
         rows_option="n",
         source="Fisher (1936), Ann. Eugen. 7:179-188",
     ),
+    DataSource(
+        name="teacher_network",
+        summary="normal points, labelled by one random network with a hidden layer",
+        fields=(
+            ("point", parse_type("f32[dimensions]")),
+            ("label", parse_type("class[classes]")),
+        ),
+        options=(
+            Option("classes", "int", default=4, low=2, summary="how many labels"),
+            Option("dimensions", "int", default=16, low=1, summary="numbers in a point"),
+            Option("hidden", "int", default=32, low=1, summary="width of the hidden layer"),
+            Option(
+                "temperature",
+                "real",
+                default=0.0,
+                low=0.0,
+                summary="labels are drawn from softmax(logits / temperature); 0 takes the highest",
+            ),
+            Option("seed", "int", default=0, low=0, summary="of the network's weights"),
+            _N,
+        ),
+        rows_option="n",
+        source="Gardner and Derrida (1989), J. Phys. A 22:1983-1994",
+    ),
 )

@@ -19,6 +19,13 @@ MANY = 40_000
 OPTIONS = {
     "two_moons": {"noise": 0.3},
     "gaussian_clusters": {"classes": 4, "distance": 3.0, "dimensions": 5},
+    "teacher_network": {
+        "classes": 3,
+        "dimensions": 5,
+        "hidden": 16,
+        "temperature": 0.0,
+        "seed": 0,
+    },
 }
 
 
@@ -50,7 +57,7 @@ def test_a_key_decides_the_draw(name: str) -> None:
         assert not np.array_equal(first[field], other[field])
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"teacher_network"}))
 def test_classes_are_equally_likely(name: str) -> None:
     label = np.asarray(sources.TABLE[name](KEY, MANY, **OPTIONS[name])["label"])
     classes = OPTIONS[name].get("classes", 2)
@@ -107,3 +114,28 @@ def test_two_clusters_have_the_known_bayes_error(distance: float) -> None:
     expected = scipy.stats.norm.cdf(-distance / 2)
     # Four standard errors of a proportion.
     assert error == pytest.approx(expected, abs=4 * math.sqrt(expected / MANY))
+
+
+def test_a_teacher_network_labels_alike_whatever_the_draw() -> None:
+    """Nearest neighbours in another draw mostly agree, and every class occurs."""
+    options = OPTIONS["teacher_network"] | {"dimensions": 2}
+    one, other = (sources.teacher_network(jax.random.key(k), 4000, **options) for k in (0, 1))
+    apart = jnp.sum((one["point"][:200, None] - other["point"][None]) ** 2, -1)
+    nearest = other["label"][jnp.argmin(apart, axis=1)]
+    assert float(jnp.mean(nearest == one["label"][:200])) > 0.9
+    assert set(np.unique(one["label"])) == {0, 1, 2}
+
+
+def test_a_warm_teacher_network_errs_as_often_as_it_says() -> None:
+    cold = OPTIONS["teacher_network"]
+    sure = sources.teacher_network(KEY, MANY, **cold)["label"]
+    shares = [
+        float(
+            np.mean(
+                sources.teacher_network(KEY, MANY, **cold | {"temperature": t})["label"] == sure
+            )
+        )
+        for t in (0.01, 0.3, 100.0)
+    ]
+    assert shares[0] > 0.97 > shares[1] > shares[2]
+    assert shares[2] == pytest.approx(1 / 3, abs=0.02)
