@@ -32,7 +32,8 @@ class Embed(nnx.Module):
 
     def __call__(self, x: Array, pass_: Pass) -> Array:
         del pass_
-        vectors = self.table(jnp.maximum(x, 0))
+        # Not by the call: flax computes it in what the table was made in, whatever it is now.
+        vectors = self.table.embedding[...][jnp.maximum(x, 0)]
         return jnp.where(x[..., None] >= 0, vectors, 0)
 
 
@@ -71,7 +72,8 @@ class Attention(nnx.Module):
         if self.is_rotary:
             query, key = rotated(query), rotated(key)
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(wide) / math.sqrt(depth)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=wide)
+        scores = scores / math.sqrt(depth)
         seen = _seen(length, pass_.mask, self.causal)
         if seen is not None:
             # A finite number: a row of padding alone would have no softmax otherwise.
@@ -101,8 +103,9 @@ def rotated(x: Array) -> Array:
     Source: Su et al. (2021), arXiv:2104.09864, section 3.2.
     """
     half = x.shape[-1] // 2
-    frequency = ROTATION_BASE ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = jnp.arange(x.shape[1], dtype=jnp.float32)[:, None] * frequency
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    frequency = ROTATION_BASE ** (-jnp.arange(half, dtype=wide) / half)
+    angle = jnp.arange(x.shape[1], dtype=wide)[:, None] * frequency
     cos, sin = jnp.cos(angle)[:, None, :], jnp.sin(angle)[:, None, :]
     first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     turned = (first * cos - second * sin, first * sin + second * cos)

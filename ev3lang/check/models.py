@@ -237,6 +237,12 @@ def _joined(
         if only.kind in CATEGORIES:
             return only.dimensions
         return (1,) if operators.scalar(only) is not None else only.dimensions
+    for name, each in zip(declaration.input.fields, inputs, strict=True):
+        if each.kind == "tokens":
+            expected = "numbers or categories beside other inputs"
+            hint = "embed the tokens in a model of their own, and give its output to this one"
+            checking.report(errors.wrong_type(name.span, expected, str(each), hint))
+            return None
     shapes = [each.dimensions or (1,) for each in inputs]
     width = 0
     for name, shape in zip(declaration.input.fields, shapes, strict=True):
