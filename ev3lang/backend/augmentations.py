@@ -34,8 +34,7 @@ def shift(key: Array, x: Array, *, most: int) -> Array:
 def random_crop(key: Array, x: Array, *, padding: int) -> Array:
     """A window of each image's own size, from the image with zeros around it: [B, H, W, C].
 
-    All windows have the same few offsets to choose from: rows are gathered, then columns. On a CPU
-    that takes a third of the time of one slice for each image.
+    Rows are gathered, then columns, of all images at once.
     Source: Krizhevsky, Sutskever and Hinton (2012), NIPS 25.
     """
     batch, height, width, _ = x.shape
