@@ -12,12 +12,10 @@ from jax import Array
 from ev3lang.backend.convolutions import convolution
 from ev3lang.backend.norms import BatchNorm, GroupNorm
 from ev3lang.backend.passes import Pass
+from ev3lang.catalog.networks import EXPANSION
 
 Block: TypeAlias = Literal["basic", "bottleneck"]
 Shortcut: TypeAlias = Literal["projection", "identity"]
-
-EXPANSION = {"basic": 1, "bottleneck": 4}
-"""Channels that a block gives for each channel inside it."""
 
 MOMENTUM = 0.9
 """Share of its running statistics that batch norm keeps each step."""

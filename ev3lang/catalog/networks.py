@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
 
 from ev3lang.catalog.layers import words
 from ev3lang.catalog.signature import Dimension, Layer, Option, Shape, ShapeError, Value
@@ -128,6 +131,60 @@ def _resnet(shape: Shape, options: dict[str, Value]) -> Shape:
         if width % groups:
             raise ShapeError(f"resnet: {width} channels can't be cut into {groups} groups")
     return (_number(options, "outputs"),)
+
+
+EXPANSION = {"basic": 1, "bottleneck": 4}
+"""Channels that a block of a resnet gives for each channel inside it."""
+
+
+@attrs.frozen
+class Convolution:
+    """One of a resnet: places of its output, pixels along its side, channels in and out."""
+
+    places: int
+    kernel: int
+    before: int
+    after: int
+
+
+def resnet_convolutions(
+    shape: tuple[int, ...], options: Mapping[str, Any]
+) -> Iterator[Convolution]:
+    """Every convolution of a resnet on images of a shape; a norm goes with each."""
+    height, sideways, channels = shape
+    width, block, is_large = options["width"], options["block"], options["stem"] == "imagenet"
+    kernel, stride = (7, 2) if is_large else (3, 1)
+    height, sideways = math.ceil(height / stride), math.ceil(sideways / stride)
+    yield Convolution(height * sideways, kernel, channels, width)
+    if is_large:
+        height, sideways = math.ceil(height / 2), math.ceil(sideways / 2)
+    channels = width
+    for stage, count in enumerate(options["stages"]):
+        inside = width * 2**stage
+        outside = inside * EXPANSION[block]
+        for place in range(count):
+            stride = 2 if stage and not place else 1
+            before = height * sideways
+            height, sideways = math.ceil(height / stride), math.ceil(sideways / stride)
+            places = height * sideways
+            if block == "bottleneck":
+                yield Convolution(before, 1, channels, inside)
+                yield Convolution(places, 3, inside, inside)
+                yield Convolution(places, 1, inside, outside)
+            else:
+                yield Convolution(places, 3, channels, inside)
+                yield Convolution(places, 3, inside, outside)
+            changes = stride > 1 or channels != outside
+            if changes and options["shortcut"] == "projection":
+                yield Convolution(places, 1, channels, outside)
+            channels = outside
+
+
+def resnet_channels(options: Mapping[str, Any]) -> int:
+    """Channels that come out of a resnet's last stage."""
+    last = len(options["stages"]) - 1
+    channels: int = options["width"] * 2**last * EXPANSION[options["block"]]
+    return channels
 
 
 _WIDTH = Option("width", "int", is_required=True, low=1, summary="channels in the output")

@@ -11,6 +11,7 @@ import attrs
 
 from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPTIMIZERS
 from ev3lang.catalog.layers import ACTIVATIONS
+from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
 from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
 from ev3lang.check import declarations, errors, expressions, operators, typed, types
 from ev3lang.check.arguments import Bound, bind, known_number
@@ -503,30 +504,11 @@ def _of_transformer(layer: typed.LayerInfo) -> int:
 def _of_resnet(layer: typed.LayerInfo) -> int:
     """Kernels without bias, two numbers a channel for each norm, the dense layer at the end."""
     options = dict(layer.options)
-    stages = options["stages"]
-    assert isinstance(stages, tuple)
-    width, is_bottleneck = _whole(options, "width"), options["block"] == "bottleneck"
-
-    def normed(kernel: int, before: int, after: int) -> int:
-        return kernel**2 * before * after + 2 * after
-
-    channels = layer.input[-1]
-    total = normed(7 if options["stem"] == "imagenet" else 3, channels, width)
-    channels = width
-    for stage, count in enumerate(stages):
-        inside = width * 2**stage
-        outside = inside * (4 if is_bottleneck else 1)
-        for place in range(count if isinstance(count, int) else 0):
-            if is_bottleneck:
-                total += normed(1, channels, inside) + normed(3, inside, inside)
-                total += normed(1, inside, outside)
-            else:
-                total += normed(3, channels, inside) + normed(3, inside, outside)
-            changes = channels != outside or (stage > 0 and place == 0)
-            if changes and options["shortcut"] == "projection":
-                total += normed(1, channels, outside)
-            channels = outside
-    return total + (channels + 1) * layer.output[-1]
+    total = sum(
+        each.kernel**2 * each.before * each.after + 2 * each.after
+        for each in resnet_convolutions(layer.input, options)
+    )
+    return total + (resnet_channels(options) + 1) * layer.output[-1]
 
 
 def depth(info: typed.ModelInfo) -> int | None:
