@@ -51,11 +51,10 @@ def outputs(plan: Plan, given: Mapping[str, Params], data: Data) -> Outputs:
     moving = frozenset(
         [each.field for each in plan.data.augmented] + [each.field for each in plan.data.known]
     )
-    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
     found: dict[Expr, Field] = {}
     count = len(next(iter(data.splits["explore"].values())))
     left = MOST_BYTES
-    for loss in losses:
+    for loss in plan.losses:
         for each in _applications(stable(loss), frozen, moving):
             size_bytes = 4 * count * math.prod(map(int, each.type.dimensions))
             if each not in found and size_bytes <= left:
@@ -108,7 +107,7 @@ def columns(plan: Plan, found: Outputs, given: Mapping[str, Params], data: Data)
 
 
 def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
-    """The plan with its losses reading the columns instead of applying the models."""
+    """The plan with its candidates reading the columns instead of applying the models."""
     if not found:
         return fused
     plan = fused.plan
@@ -118,10 +117,6 @@ def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
             plan,
             candidates=tuple(
                 attrs.evolve(each, loss=rewritten(each.loss, found)) for each in plan.candidates
-            ),
-            baselines=tuple(
-                attrs.evolve(each, loss=rewritten(stable(each.loss), found))
-                for each in plan.baselines
             ),
         ),
     )

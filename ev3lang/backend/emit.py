@@ -42,7 +42,7 @@ from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record
 from ev3lang.backend.streams import Block, Data, Fields
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import BaselinePlan, FusedPlan, Plan, fields_of
+from ev3lang.plan.plan import BaselinePlan, Expr, FusedPlan, Plan, fields_of
 from ev3lang.plan.simplify import stable
 
 Array: TypeAlias = jax.Array
@@ -182,8 +182,7 @@ def emit(
 def fields_read(plan: Plan) -> tuple[str, ...]:
     """The fields that a run needs of its data, sorted."""
     return fields_of(
-        *(candidate.loss for candidate in plan.candidates),
-        *(baseline.loss for baseline in plan.baselines),
+        *plan.losses,
         *(objective.value for objective in plan.objectives),
         *(shown.value for shown in plan.shown),
     )
@@ -199,7 +198,6 @@ def _on_device(
     """The fields that the plan reads, on the device, of each split; explore not if streamed."""
     if not tables:
         return Data({split: {} for split in SPLITS}, {}, {})
-    losses = [each.loss for each in plan.candidates] + [each.loss for each in plan.baselines]
     read = fields_read(plan)
     explore = tables["explore"]
     of_explore = [
@@ -217,7 +215,7 @@ def _on_device(
         pool_name(plan.data, loss): np.flatnonzero(
             np.any([explore[f"{name} {KNOWN}"] for name in pool(plan.data, loss)], axis=0)
         )
-        for loss in losses
+        for loss in plan.losses
         if pool(plan.data, loss)
     }
     return Data(
@@ -447,6 +445,12 @@ def _ratio(data: Data) -> float:
 # ---------------------------------------------------------------- beside the run
 
 
+def _reported(plan: Plan) -> dict[str, Expr]:
+    """Every objective and shown value by its name."""
+    values = {each.name: each.value for each in plan.objectives}
+    return values | {each.name: each.value for each in plan.shown}
+
+
 def report_values(plan: Plan, params: Params, fields: Fields) -> dict[str, Array]:
     """Every objective and shown value over a split, per example or of the set.
 
@@ -454,11 +458,9 @@ def report_values(plan: Plan, params: Params, fields: Fields) -> dict[str, Array
     """
     memo: expressions.Memo = {}
     network = networks(plan, params)
-    values = {each.name: each.value for each in plan.objectives}
-    values |= {each.name: each.value for each in plan.shown}
     return {
         name: jnp.asarray(expressions.evaluate(value, fields, network, memo))
-        for name, value in values.items()
+        for name, value in _reported(plan).items()
     }
 
 
@@ -466,8 +468,7 @@ def resampled(
     plan: Plan, params: Params, fields: Fields, rows: Array, names: tuple[str, ...]
 ) -> dict[str, Array]:
     """Values of a set on resampled sets, `[R]` each; a resample takes rows of models' outputs."""
-    values = {each.name: each.value for each in plan.objectives}
-    values |= {each.name: each.value for each in plan.shown}
+    values = _reported(plan)
     network = networks(plan, params)
     outputs: expressions.Memo = {}
     applied = expressions.applications((values[name] for name in names), network.plans)

@@ -418,6 +418,14 @@ class Plan:
     baselines: tuple[BaselinePlan, ...]
     precision: Literal["f32", "bf16"] = "f32"
 
+    @property
+    def losses(self) -> tuple[Expr, ...]:
+        """All that is descended while the run goes on or beside it: by candidates and baselines."""
+        return (
+            *(candidate.loss for candidate in self.candidates),
+            *(baseline.loss for baseline in self.baselines),
+        )
+
     def objective(self, name: str) -> ObjectivePlan:
         """The declared objective of that name."""
         return next(objective for objective in self.objectives if objective.name == name)

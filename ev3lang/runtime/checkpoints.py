@@ -183,8 +183,7 @@ def _inputs_json(plan: Plan, model: ModelPlan, dataset: Dataset) -> list[dict[st
 
 def _fields_into(plan: Plan, name: str) -> tuple[Field, ...] | None:
     """The fields that a model is applied to everywhere; None where they differ or are no fields."""
-    exprs: list[Expr] = [each.loss for each in plan.candidates]
-    exprs += [each.loss for each in plan.baselines]
+    exprs: list[Expr] = list(plan.losses)
     exprs += [each.value for each in plan.objectives]
     exprs += [each.value for each in plan.shown]
     exprs += [each.start.loss for each in plan.models if isinstance(each.start, TrainedBy)]
