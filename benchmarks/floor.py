@@ -30,8 +30,8 @@ def bare(workload: Workload) -> Callable[[], None]:
     is_unrolled = any(layer.name == "resnet" for layer in model.layers.layers)
     key = jax.random.key(plan.seed)
     params = net.start(key)
-    chains = [chain(each.optimizer) for each in plan.candidates]
-    smoothing = [smooth(each.loss) for each in plan.candidates]
+    chains = [chain(each.optimizer) for each in plan.descents]
+    smoothing = [smooth(each.loss) for each in plan.descents]
     trained, _ = by_hand.parted(params)
     carried: list[Any] = [params, [chain.init(trained) for chain in chains], key]
 
@@ -59,7 +59,7 @@ def bare(workload: Workload) -> Callable[[], None]:
         xs, ys = _batches(plan, tables, draw_key)
         carry = [(params, state) for state in opt_states]
         if is_unrolled:
-            for place in range(plan.candidates[0].steps):
+            for place in range(plan.descents[0].steps):
                 carry, _ = step(carry, (xs[place], ys[place]))
         else:
             carry, _ = jax.lax.scan(step, carry, (xs, ys))
@@ -90,7 +90,7 @@ def smooth(loss: Any) -> float:
 
 def _batches(plan: Plan, tables: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """[steps, batch, ...] inputs and labels: slices, in the order of the file."""
-    batch, steps = plan.data.batch, plan.candidates[0].steps
+    batch, steps = plan.data.batch, plan.descents[0].steps
     if plan.data.is_endless:
         drawn = sources.two_moons(key, steps * batch, noise=0.3)
         return drawn["point"].reshape(steps, batch, 2), drawn["label"].reshape(steps, batch)

@@ -25,7 +25,7 @@ def loop(workload: Workload) -> Callable[[], None]:
     (model,) = plan.models
     net = by_hand.net(model)
     params = net.start(jax.random.key(plan.seed))
-    chains = [chain(each.optimizer) for each in plan.candidates]
+    chains = [chain(each.optimizer) for each in plan.descents]
     trained, _ = by_hand.parted(params)
     state: dict[str, Any] = {
         "current": params,
@@ -38,8 +38,7 @@ def loop(workload: Workload) -> Callable[[], None]:
     }
     batches = _batches(tables["explore"], plan.data.batch)
     steps = [
-        _step(net, one, smooth(each.loss))
-        for one, each in zip(chains, plan.candidates, strict=True)
+        _step(net, one, smooth(each.loss)) for one, each in zip(chains, plan.descents, strict=True)
     ]
 
     @jax.jit
@@ -48,7 +47,7 @@ def loop(workload: Workload) -> Callable[[], None]:
 
     def iteration() -> None:
         ended = []
-        for k, candidate in enumerate(plan.candidates):
+        for k, candidate in enumerate(plan.descents):
             params, opt_state = state["current"], state["opt_states"][k]
             for _ in range(candidate.steps):
                 params, opt_state = steps[k](params, opt_state, *next(batches))

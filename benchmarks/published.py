@@ -42,10 +42,10 @@ def loop(workload: Workload) -> Callable[[], None]:
 
     gradients = [
         jax.jit(jax.grad(lambda p, fields, loss=each.loss: applied(loss, p, fields).mean()))
-        for each in plan.candidates
+        for each in plan.descents
     ]
     metric = jax.jit(lambda params, fields: applied(objective.value, params, fields))
-    chains = [optimizers.build(each.optimizer) for each in plan.candidates]
+    chains = [optimizers.build(each.optimizer) for each in plan.descents]
     current = models.init(model, named(key, "weights", model.name))
     opt_states = [chain.init(current) for chain in chains]
     state: dict[str, Any] = {"current": current, "stable": current, "opt_states": opt_states}
@@ -57,7 +57,7 @@ def loop(workload: Workload) -> Callable[[], None]:
 
     def iteration() -> None:
         proposed = []
-        for k, candidate in enumerate(plan.candidates):
+        for k, candidate in enumerate(plan.descents):
             params, opt_state = state["current"], state["opt_states"][k]
             for _ in range(candidate.steps):
                 grads = gradients[k](params, next(batches))

@@ -34,7 +34,7 @@ def measure() -> dict[str, Any]:
     four = attrs.evolve(
         workloads.b().plan, models=first.models, objectives=first.objectives, stop=first.stop
     )
-    steps = first.candidates[0].steps * (first.stop.iterations or 0)
+    steps = first.descents[0].steps * (first.stop.iterations or 0)
     plain = [_plain(first, tables, seed, steps) for seed in SEEDS]
     return {
         "about": f"{SPEC.name}, accuracy on the report split in %, seeds 0 to {SEEDS[-1]}",
@@ -91,7 +91,7 @@ def _plain(plan: Plan, tables: data.Tables, seed: int, steps: int) -> float:
         return optax.apply_updates(params, updates), opt_state
 
     opt_state = chain.init(params)
-    count, batch = len(explore["label"]), plan.candidates[0].batch
+    count, batch = len(explore["label"]), plan.descents[0].batch
     done = 0
     while done < steps:
         order = rng.permutation(count)

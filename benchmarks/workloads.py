@@ -15,8 +15,9 @@ from ev3lang.check.typed import SPLITS, split_sizes
 from ev3lang.compile import experiment
 from ev3lang.plan.plan import (
     Apply,
-    Candidate,
+    Claim,
     DataPlan,
+    Descent,
     Expr,
     Field,
     Forward,
@@ -28,6 +29,7 @@ from ev3lang.plan.plan import (
     ObjectivePlan,
     OptimizerPlan,
     Plan,
+    Ranking,
     Split,
     StopPlan,
 )
@@ -134,7 +136,7 @@ def e() -> Workload:
                 _mlp((8, 8, 1), (512, 512), taught.type), name="teacher", is_explored=False
             ),
         ),
-        candidates=_candidates(losses, (_adamw(1e-3), _sgd(0.01, 0.9)), same.plan.data.batch),
+        descents=_candidates(losses, (_adamw(1e-3), _sgd(0.01, 0.9)), same.plan.data.batch),
     )
     about = "B with a frozen teacher, mlp [512, 512], in two of its losses"
     return Workload("E", plan, same.tables, about, teachers.frozen_weights(plan, {}))
@@ -215,18 +217,19 @@ def _plan(
         "entropy": _loss("cross_entropy", logits, label, label_smoothing=0.0),
         "smooth": _loss("cross_entropy", logits, label, label_smoothing=0.1),
     }
+    objective = ObjectivePlan("accuracy", accuracy, "maximize", None, (0.0, 1.0))
     return Plan(
         name=name,
         seed=0,
         data=data,
         models=(model,),
         explored=model.name,
-        candidates=_candidates(losses, optimizers, data.batch),
+        descents=_candidates(losses, optimizers, data.batch),
         batches="shared",
-        objectives=(ObjectivePlan("accuracy", accuracy, "maximize", None, (0.0, 1.0)),),
-        rank_by="accuracy",
+        objectives=(objective,),
+        ranking=Ranking("then", (objective,)),
         move="unless worse",
-        rule=Gate("accuracy", 0.05),
+        rule=Gate((Claim(objective, 1.0, 0.0, "mcnemar"),), 0.05),
         stop=StopPlan(NEVER, None, (), False),
         shown=(),
         baselines=(),
@@ -235,9 +238,9 @@ def _plan(
 
 def _candidates(
     losses: Mapping[str, Expr], optimizers: tuple[OptimizerPlan, ...], batch: int
-) -> tuple[Candidate, ...]:
+) -> tuple[Descent, ...]:
     return tuple(
-        Candidate(f"{loss} with {each.name}", expr, loss, each, STEPS, batch)
+        Descent(f"{loss} with {each.name}", expr, loss, each, STEPS, batch)
         for loss, expr in losses.items()
         for each in optimizers
     )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import gate
-from ev3lang.backend.assess import means, measure_finite, sign
+from ev3lang.backend.assess import means, measure_finite
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.state import Decision, RunState, Values, pick
@@ -83,7 +83,7 @@ def close(
 
 
 def _evidence(plan: Plan, state: RunState) -> tuple[Array, Array]:
-    objective = plan.objective(plan.rule.objective)
+    objective = plan.rule.claims[0].measure
     return discordant(objective, state.current_values, state.accepted_values)
 
 
@@ -93,7 +93,7 @@ def discordant(objective: ObjectivePlan, values: Values, than: Values) -> tuple[
     Where less is better, right is what the objective says no to.
     """
     assert objective.is_binary, f"rule gate counts right and wrong; {objective.name} is neither"
-    gains = sign(objective) * (values[objective.name] - than[objective.name])
+    gains = objective.sign * (values[objective.name] - than[objective.name])
     return jnp.sum(gains > 0, dtype=jnp.int32), jnp.sum(gains < 0, dtype=jnp.int32)
 
 
@@ -110,7 +110,7 @@ def _ask(
     An output that isn't finite is a plain rejection. The models are applied only if asked: both
     sides of a `cond` outside the inner loops.
     """
-    objective = plan.objective(plan.rule.objective)
+    objective = plan.rule.claims[0].measure
 
     def query() -> Array:
         fields = split()
@@ -172,8 +172,8 @@ def outcome(plan: Plan, state: RunState) -> Array:
 
     Where several ends come at once, what the spec hopes for is named before what it puts up with.
     """
-    accepted = means(plan.objectives, state.accepted_values)
-    place = {objective.name: m for m, objective in enumerate(plan.objectives)}
+    accepted = means(plan.measures, state.accepted_values)
+    place = {objective.name: m for m, objective in enumerate(plan.measures)}
 
     def is_met(condition: Condition) -> Array:
         return holds(accepted[place[condition.objective]], condition.operator, condition.value)
@@ -181,7 +181,7 @@ def outcome(plan: Plan, state: RunState) -> Array:
     ends = [(Outcome.ALL_LOST, state.lost_in_a_row >= LOST_LIMIT)]
     if plan.stop.when_targets_met:
         targets = [
-            is_met(Condition(each.name, ">=" if sign(each) > 0 else "<=", each.target))
+            is_met(Condition(each.name, ">=" if each.sign > 0 else "<=", each.target))
             for each in plan.objectives
             if each.target is not None
         ]

@@ -74,11 +74,6 @@ def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
     )
 
 
-def sign(objective: ObjectivePlan) -> int:
-    """1 where more is better, -1 where less is."""
-    return 1 if objective.direction == "maximize" else -1
-
-
 def rank(
     fused: FusedPlan,
     fields: Fields,
@@ -96,19 +91,19 @@ def rank(
     first by name is best, so that their order in the file says nothing.
     """
     plan = fused.plan
-    objective = plan.objective(plan.rank_by)
+    objective = plan.ranking.keys[0]
     _, restore = held(current, explored_chains(plan))
 
     def of_one(weights: PyTree) -> tuple[Values, Array]:
         values, is_measured = measure_finite(
-            plan.objectives, fields, networks.holding(restore(weights))
+            plan.measures, fields, networks.holding(restore(weights))
         )
         return values, is_measured & is_finite(weights)
 
     values, are_finite = _for_each(fused, of_one, rolled)
     are_finite &= jnp.isfinite(rolled.losses)
-    scores = means(plan.objectives, values)
-    standing = sign(objective) * scores[:, plan.objectives.index(objective)]
+    scores = means(plan.measures, values)
+    standing = objective.sign * scores[:, plan.measures.index(objective)]
     best = _first_by_name(plan, jnp.where(are_finite, standing, -jnp.inf))
     best_params, best_values = restore(part(rolled.weights, best)), part(values, best)
     leads = _leads(
@@ -146,8 +141,8 @@ def _leads(
     key: Array,
 ) -> Array:
     """Whether the best candidate becomes current by the plan's rule, [] bool."""
-    objective = plan.objective(plan.rank_by)
-    gains = sign(objective) * (best[0][objective.name] - current[0][objective.name])
+    objective = plan.ranking.keys[0]
+    gains = objective.sign * (best[0][objective.name] - current[0][objective.name])
     match plan.move:
         case "always":
             return jnp.bool_(True)

@@ -115,8 +115,8 @@ def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
         fused,
         plan=attrs.evolve(
             plan,
-            candidates=tuple(
-                attrs.evolve(each, loss=rewritten(each.loss, found)) for each in plan.candidates
+            descents=tuple(
+                attrs.evolve(each, loss=rewritten(each.loss, found)) for each in plan.descents
             ),
         ),
     )

@@ -259,16 +259,14 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
     current = {name: params[name] for name in params if name in explored}
     frozen = {name: params[name] for name in params if name not in explored}
     fields = _examples(plan, data, key, "assess", jnp.int32(0))
-    values = assess.measure(plan.objectives, fields, networks(plan, params))
+    values = assess.measure(plan.measures, fields, networks(plan, params))
     zero = jnp.int32(0)
     return RunState(
         iteration=zero,
         current=current,
         accepted=current,
         frozen=frozen,
-        opt_states=tuple(
-            start_optimizer(plan, each.optimizer, current) for each in plan.candidates
-        ),
+        opt_states=tuple(start_optimizer(plan, each.optimizer, current) for each in plan.descents),
         streams=start_streams(plan, key, data),
         key=key,
         log_budget=jnp.log(jnp.float32(plan.rule.delta)),
@@ -344,7 +342,7 @@ def run(
 ) -> tuple[RunState, Record, Array, Record]:
     """Up to `count` iterations, and at the spec's own stop the last query: a segment."""
     plan = fused.plan
-    blank = blank_record(len(plan.candidates), len(plan.objectives))
+    blank = blank_record(len(plan.candidates), len(plan.measures))
     ring = jax.tree.map(lambda leaf: jnp.zeros((SEGMENT, *leaf.shape), leaf.dtype), blank)
     time = jnp.where(is_time_up, jnp.int32(Outcome.TIME), jnp.int32(Outcome.RUNNING))
     state = attrs.evolve(state, outcome=adapt.first(state.outcome, time))
@@ -389,14 +387,14 @@ def _measured_anew(plan: Plan, state: RunState, fields: Fields) -> RunState:
     base = networks(plan, state.frozen)
     return attrs.evolve(
         state,
-        current_values=assess.measure(plan.objectives, fields, base.holding(state.current)),
-        accepted_values=assess.measure(plan.objectives, fields, base.holding(state.accepted)),
+        current_values=assess.measure(plan.measures, fields, base.holding(state.current)),
+        accepted_values=assess.measure(plan.measures, fields, base.holding(state.accepted)),
     )
 
 
 def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking) -> RunState:
     """Current in the place of the best candidate where it leads; optimizers go on, or anew."""
-    steps = jnp.asarray([candidate.steps for candidate in plan.candidates], jnp.int32)
+    steps = jnp.asarray([candidate.steps for candidate in plan.descents], jnp.int32)
     is_lost = ~jnp.any(ranking.is_finite)
     return attrs.evolve(
         state,
@@ -406,7 +404,7 @@ def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
         opt_states=tuple(
             pick(is_finite, opt_state, start_optimizer(plan, candidate.optimizer, state.current))
             for candidate, opt_state, is_finite in zip(
-                plan.candidates, rolled.opt_states, ranking.is_finite, strict=True
+                plan.descents, rolled.opt_states, ranking.is_finite, strict=True
             )
         ),
         lost_in_a_row=jnp.where(is_lost, state.lost_in_a_row + 1, 0),
@@ -416,10 +414,10 @@ def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
 def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: Array) -> Record:
     """What the host hears of an iteration or, without candidates, of the last query."""
     return attrs.evolve(
-        blank_record(0, len(plan.objectives)),
+        blank_record(0, len(plan.measures)),
         iteration=state.iteration,
-        current=assess.means(plan.objectives, state.current_values),
-        accepted=assess.means(plan.objectives, state.accepted_values),
+        current=assess.means(plan.measures, state.current_values),
+        accepted=assess.means(plan.measures, state.accepted_values),
         wins=verdict.wins,
         losses=verdict.losses,
         decision=verdict.decision,

@@ -18,8 +18,8 @@ from ev3lang.backend.rollout import Batches, Rolled, Task, joined, roll_out
 from ev3lang.backend.state import Params, PyTree, RunState
 from ev3lang.backend.streams import Block, Data, Fields, Stream
 from ev3lang.plan.plan import (
-    Candidate,
     DataPlan,
+    Descent,
     Expr,
     FusedPlan,
     Layers,
@@ -43,7 +43,7 @@ def explore(
     moved_streams, batches = _draw(plan, state, data, block)
     groups = []
     for group in fused.rollouts:
-        candidates = [plan.candidates[k] for k in group.candidates]
+        candidates = [plan.descents[k] for k in group.candidates]
         task = Task(
             losses=[candidate.loss for candidate in candidates],
             chains=[optimizers.build(candidate.optimizer) for candidate in candidates],
@@ -65,7 +65,7 @@ def explore(
 
 def _opt_state(plan: Plan, state: RunState, k: int) -> PyTree:
     """What a candidate's optimizer starts from: its lasting state, or a fresh one."""
-    candidate = plan.candidates[k]
+    candidate = plan.descents[k]
     if candidate.keeps_state:
         return state.opt_states[k]
     return start_optimizer(plan, candidate.optimizer, state.current)
@@ -95,7 +95,7 @@ def pool_name(data: DataPlan, loss: Expr) -> str:
     return " and ".join(pool(data, loss))
 
 
-def stream_name(plan: Plan, candidate: Candidate) -> str:
+def stream_name(plan: Plan, candidate: Descent) -> str:
     """The stream that a candidate reads: one for all of its batch size and rows, or its own."""
     if plan.batches == "fresh":
         return candidate.name
@@ -115,7 +115,7 @@ class StreamPlan:
 def stream_plans(plan: Plan) -> dict[str, StreamPlan]:
     """Every stream that the candidates read, by its name."""
     found: dict[str, StreamPlan] = {}
-    for candidate in plan.candidates:
+    for candidate in plan.descents:
         name = stream_name(plan, candidate)
         steps = max(candidate.steps, found[name].steps if name in found else 0)
         rows = pool_name(plan.data, candidate.loss)
@@ -220,7 +220,7 @@ def _dropout_keys(plan: Plan, group: RollOuts, state: RunState) -> Array | None:
     """`[steps, K]` keys, of each candidate by its name; None where nothing is dropped."""
     if not uses_dropout(plan):
         return None
-    names = [plan.candidates[k].name for k in group.candidates]
+    names = [plan.descents[k].name for k in group.candidates]
     keys = jnp.stack([named(state.key, "dropout", name, state.iteration) for name in names])
     at_step = jax.vmap(named, (0, None))
     return jax.vmap(at_step, (None, 0))(keys, jnp.arange(group.steps))

@@ -82,7 +82,7 @@ def host_streams(
     key = jax.random.key(plan.seed)
     # A roll-out evaluates what its losses share on every stream, whichever of them reads it; and
     # an augmentation may mix the labels of a loss that doesn't read the augmented field.
-    read = fields_of(*(candidate.loss for candidate in plan.candidates))
+    read = fields_of(*(candidate.loss for candidate in plan.descents))
     augmented = [each.field for each in plan.data.augmented]
     columns = [*read, *augmented, *(f"{field} {KNOWN}" for field in read)]
     found = {}

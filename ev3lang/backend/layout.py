@@ -53,4 +53,4 @@ def works_per_array(chain: OptimizerPlan) -> bool:
 
 def explored_chains(plan: Plan) -> list[OptimizerPlan]:
     """The optimizers whose roll-outs start from the same weights, held in the same way."""
-    return [candidate.optimizer for candidate in plan.candidates]
+    return [candidate.optimizer for candidate in plan.descents]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ev3lang.plan.plan import (
-    Candidate,
+    Descent,
     Forward,
     FusedPlan,
     Layers,
@@ -55,7 +55,7 @@ def fuse(plan: Plan, platform: str) -> FusedPlan:
     """
     plan = simplify(plan)
     groups: dict[tuple[int, int, int], list[int]] = {}
-    for index, candidate in enumerate(plan.candidates):
+    for index, candidate in enumerate(plan.descents):
         alike = (candidate.steps, candidate.batch, candidate.parts)
         groups.setdefault(alike, []).append(index)
     return FusedPlan(
@@ -71,7 +71,7 @@ def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body"
     # Stacked candidates read one batch; each with a batch of its own gains little by it.
     if plan.batches == "fresh":
         return "one body"
-    candidates = [plan.candidates[index] for index in group]
+    candidates = [plan.descents[index] for index in group]
     if any(each.parts > 1 or _averages(each) for each in candidates):
         return "one body"
     # Losses of known examples alone read batches of their own.
@@ -89,7 +89,7 @@ def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body"
     return "vmap" if work < STACKED_BELOW else "one body"
 
 
-def _applications(candidate: Candidate, explored: list[ModelPlan]) -> frozenset[Forward]:
+def _applications(candidate: Descent, explored: list[ModelPlan]) -> frozenset[Forward]:
     """Where a loss applies explored models: candidates that agree in it can be stacked."""
     names = {model.name for model in explored}
     return frozenset(
@@ -99,7 +99,7 @@ def _applications(candidate: Candidate, explored: list[ModelPlan]) -> frozenset[
     )
 
 
-def _averages(candidate: Candidate) -> bool:
+def _averages(candidate: Descent) -> bool:
     return any(link.name == "params_ema" for link in candidate.optimizer.links)
 
 

@@ -12,6 +12,7 @@ from ev3lang.plan import plan as p
 def lower(program: typed.TypedProgram) -> p.Plan:
     """The plan of a checked program."""
     batch, parts = program.data.batch, program.data.parts
+    objectives = {each.name: _objective(program, each) for each in program.objectives.values()}
     return p.Plan(
         name=program.name,
         seed=program.seed,
@@ -21,8 +22,8 @@ def lower(program: typed.TypedProgram) -> p.Plan:
             for name, model in sorted(program.models.items())
         ),
         explored=program.explore.name,
-        candidates=tuple(
-            p.Candidate(
+        descents=tuple(
+            p.Descent(
                 name=f"{each.name} with {each.optimizer.name}",
                 loss=_value(program, each.loss),
                 loss_name=each.name,
@@ -35,11 +36,14 @@ def lower(program: typed.TypedProgram) -> p.Plan:
             for each in program.explore.descents
         ),
         batches=program.explore.batches,
-        objectives=tuple(_objective(program, each) for each in program.objectives.values()),
-        rank_by=program.rank_by,
+        objectives=tuple(objectives.values()),
+        ranking=p.Ranking("then", (objectives[program.rank_by],)),
         move=program.adapt.move,
         # 1 - confidence in decimal: 0.05 rather than 0.050000000000000044.
-        rule=p.Gate(program.adapt.objective, round(1 - program.adapt.confidence, 12)),
+        rule=p.Gate(
+            (p.Claim(objectives[program.adapt.objective], 1.0, 0.0, "mcnemar"),),
+            round(1 - program.adapt.confidence, 12),
+        ),
         stop=_stop(program.adapt.stop),
         shown=tuple(_shown(program, each) for each in program.shown),
         baselines=tuple(

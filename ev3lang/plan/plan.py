@@ -6,6 +6,7 @@ alone give equal plans. The backend turns it into a program; the oracle in tests
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
@@ -295,8 +296,8 @@ class FromCheckpoint:
 
 
 @attrs.frozen
-class Candidate:
-    """A roll-out of gradient steps from the current weights.
+class Descent:
+    """A candidate: a roll-out of gradient steps from the current weights.
 
     name    unique among candidates, made of what it does, never of its place in the file:
             its random draws depend on it
@@ -333,13 +334,177 @@ class ObjectivePlan:
         """Whether each example is right or wrong, so that counts decide."""
         return self.value.level == "example" and self.value.type.kind == "bool"
 
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.direction == "maximize" else -1
+
+
+@attrs.frozen
+class Evolution:
+    """A candidate: generations of a population around the current weights; no gradient.
+
+    objective  what makes a member fit, over one batch of explore a generation
+    """
+
+    name: str
+    objective: ObjectivePlan
+    population: int
+    sigma: float
+    learning_rate: float
+    generations: int
+    batch: int
+
+
+@attrs.frozen
+class Perturbation:
+    """A candidate: the current weights with normal noise of standard deviation `scale`."""
+
+    name: str
+    scale: float
+
+
+@attrs.frozen
+class Averaged:
+    """A candidate: the mean of the last `count` accepted models' weights.
+
+    There from the second acceptance on; until `count` are there, the mean of those there are.
+    """
+
+    name: str
+    count: int
+
+
+Candidate: TypeAlias = Descent | Evolution | Perturbation | Averaged
+
+
+@attrs.frozen
+class Mutation:
+    """A number of the optimizers' that each descent multiplies by one of the factors.
+
+    A draw an iteration; what the descent has gathered so far is kept only where it wins.
+    """
+
+    option: str
+    factors: tuple[float, ...]
+
+
+@attrs.frozen
+class Ranking:
+    """How assess orders the candidates.
+
+    kind   `then`: by the first key; those within one paired standard error of its best by the
+           next. `pareto`: those that none is better than in every key, of them the one with the
+           largest hypervolume. `priority`: by the key furthest from its target in this iteration
+    keys   with weights they are one: their weighted sum
+    """
+
+    kind: Literal["then", "pareto", "priority"]
+    keys: tuple[ObjectivePlan, ...]
+
+    @property
+    def words(self) -> str:
+        """As the spec writes it."""
+        names = [key.name for key in self.keys]
+        match self.kind:
+            case "then":
+                return " then ".join(names)
+            case "pareto":
+                return f"pareto({', '.join(names)})"
+            case "priority":
+                return f"{', '.join(names)} by distance to target"
+
+
+Test: TypeAlias = Literal["mcnemar", "betting", "bootstrap"]
+
+
+@attrs.frozen
+class Claim:
+    """What evidence is asked for: that a gain lies above a margin, in the mean or for the set.
+
+    measure  what is compared; the gain is `sign * (model - factor * accepted)`
+    factor   how much of the accepted model's own value counts; 0 against a fixed bound
+    margin   in the measure's unit: 0.005 for `improves by 0.5 pp`, -0.01 for a guard
+             `>= accepted - 1 pp`, 0.9 for `>= 90%`, -0.1 for `<= 10%`
+    test     `mcnemar`: exact, by counts; `betting`: exact, for values in a known range;
+             `bootstrap`: of a set's value, approximate
+    """
+
+    measure: ObjectivePlan
+    factor: float
+    margin: float
+    test: Test
+
+    @property
+    def scale(self) -> float:
+        """The most by which a gain can miss or pass the margin; inf where no range is known."""
+        if self.measure.range is None:
+            return math.inf
+        low, high = sorted(self.measure.sign * bound for bound in self.measure.range)
+        least, most = low - self.factor * high, high - self.factor * low
+        return max(abs(least - self.margin), abs(most - self.margin))
+
+
+@attrs.frozen
+class Guard:
+    """What an accepted model must keep: `operator` compares gain and margin of `claim`.
+
+    name       as the spec writes it
+    is_strict  whether the margin itself breaks it: `>` and `<`
+    is_proven  whether the adapt split must show it as well
+    """
+
+    name: str
+    claim: Claim
+    is_strict: bool
+    is_proven: bool
+
 
 @attrs.frozen
 class Gate:
-    """Rule `gate`: `delta` bounds the chance that the run ever accepts a no better model."""
+    """Rule `gate`: `delta` bounds the chance that the run ever accepts a no better model.
 
-    objective: str
+    claims        what must improve; several where the leading objective of the iteration must,
+                  in the order of the ranking's keys
+    is_each_time  whether delta is spent on every decision anew, so that it bounds only each
+    """
+
+    claims: tuple[Claim, ...]
     delta: float
+    is_each_time: bool = False
+
+
+@attrs.frozen
+class Challenger:
+    """Rule `challenger`: frozen candidates gather evidence from each iteration's fresh examples.
+
+    `delta` bounds the chance that the run ever accepts a no better model.
+    """
+
+    claims: tuple[Claim, ...]
+    delta: float
+
+
+@attrs.frozen
+class Reference:
+    """Rule `reference`: the published one, with unpaired bounds and no promise over the run.
+
+    assess, decide   widths of the bounds in standard errors
+    evaluate         batches of an evaluation, over finite splits too; None: the whole split
+    """
+
+    claims: tuple[Claim, ...]
+    assess: float
+    decide: float
+    evaluate: int | None
+
+    @property
+    def objective(self) -> ObjectivePlan:
+        """What is compared."""
+        return self.claims[0].measure
+
+
+Rule: TypeAlias = Gate | Challenger | Reference
 
 
 @attrs.frozen
@@ -396,7 +561,8 @@ class Plan:
     """A whole experiment.
 
     explored   the name of the model or group that is explored
-    rank_by    the objective whose mean on assess orders the candidates
+    descents, others   the candidates: by gradient, and those of other kinds
+    mutations  what descents change of their optimizers
     move       when the best candidate becomes current
     objectives every declared one, measured for every candidate each iteration
     precision  what models compute in; weights, optimizers and statistics stay float32
@@ -407,22 +573,41 @@ class Plan:
     data: DataPlan
     models: tuple[ModelPlan, ...]
     explored: str
-    candidates: tuple[Candidate, ...]
+    descents: tuple[Descent, ...]
     batches: Literal["shared", "fresh"]
     objectives: tuple[ObjectivePlan, ...]
-    rank_by: str
+    ranking: Ranking
     move: Literal["unless worse", "when better", "always"]
-    rule: Gate
+    rule: Rule
     stop: StopPlan
     shown: tuple[Shown, ...]
     baselines: tuple[BaselinePlan, ...]
     precision: Literal["f32", "bf16"] = "f32"
+    others: tuple[Evolution | Perturbation | Averaged, ...] = ()
+    mutations: tuple[Mutation, ...] = ()
+    guards: tuple[Guard, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All candidates of an iteration, in the order of records: descents first."""
+        return (*self.descents, *self.others)
+
+    @property
+    def measures(self) -> tuple[ObjectivePlan, ...]:
+        """All that assess measures of a model, each name once, the objectives first."""
+        measures = (
+            *self.objectives,
+            *self.ranking.keys,
+            *(claim.measure for claim in self.rule.claims),
+            *(guard.claim.measure for guard in self.guards),
+        )
+        return tuple({measure.name: measure for measure in measures}.values())
 
     @property
     def losses(self) -> tuple[Expr, ...]:
         """All that is descended while the run goes on or beside it: by candidates and baselines."""
         return (
-            *(candidate.loss for candidate in self.candidates),
+            *(descent.loss for descent in self.descents),
             *(baseline.loss for baseline in self.baselines),
         )
 

@@ -12,7 +12,7 @@ def simplify(plan: Plan) -> Plan:
     """The plan with every expression rewritten; equal values, but for what rounding had lost."""
     return attrs.evolve(
         plan,
-        candidates=tuple(attrs.evolve(c, loss=stable(c.loss)) for c in plan.candidates),
+        descents=tuple(attrs.evolve(c, loss=stable(c.loss)) for c in plan.descents),
         objectives=tuple(attrs.evolve(o, value=stable(o.value)) for o in plan.objectives),
         shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
         baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),

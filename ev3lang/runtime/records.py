@@ -87,7 +87,7 @@ def _why(decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
 def _scores(plan: Plan, values: Any, examples: int) -> Scores:
     return {
         objective.name: _score(objective, float(value), examples)
-        for objective, value in zip(plan.objectives, values, strict=True)
+        for objective, value in zip(plan.measures, values, strict=True)
     }
 
 

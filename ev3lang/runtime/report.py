@@ -11,7 +11,7 @@ import attrs
 
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import BaselinePlan, Candidate, Plan
+from ev3lang.plan.plan import BaselinePlan, Descent, Plan
 from ev3lang.runtime.events import Closed, Decision, Evidence, IterationDone, interval_json, number
 from ev3lang.runtime.intervals import Interval
 
@@ -126,14 +126,15 @@ def asked(plan: Plan, splits: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
 
 def rule_words(plan: Plan) -> str:
     """The acceptance rule and what it promises."""
+    name = plan.rule.claims[0].measure.name
     return (
-        f"the accepted model changes when {plan.rule.objective} improves on the adapt split; the "
+        f"the accepted model changes when {name} improves on the adapt split; the "
         f"chance that the run ever accepts a model that is no better is at most "
         f"{share(plan.rule.delta)} (rule gate, exact McNemar tests)"
     )
 
 
-def candidate_words(candidate: Candidate) -> str:
+def candidate_words(candidate: Descent) -> str:
     """What a candidate does in an iteration."""
     return (
         f"{_counted(candidate.steps, 'step')} of {candidate.loss_name} by "
@@ -179,11 +180,11 @@ def _iteration(plan: Plan) -> str:
         "when better": "the best becomes current when assess shows it to be better",
         "always": "the best becomes current",
     }[plan.move]
-    steps = _either({candidate.steps for candidate in plan.candidates})
-    batch = _either({candidate.batch for candidate in plan.candidates})
+    steps = _either({candidate.steps for candidate in plan.descents})
+    batch = _either({candidate.batch for candidate in plan.descents})
     return (
         f"{count} {start} from the current weights and {takes} {steps} gradient steps of {batch} "
-        f"examples; assess ranks by {plan.rank_by}; {move}"
+        f"examples; assess ranks by {plan.ranking.words}; {move}"
     )
 
 
@@ -224,8 +225,8 @@ class Tally:
     _current: float | None = None
 
     def add(self, done: IterationDone) -> None:
-        ranked_by = self.plan.rank_by
-        sign = 1 if self.plan.objective(ranked_by).direction == "maximize" else -1
+        key = self.plan.ranking.keys[0]
+        ranked_by, sign = key.name, key.sign
         self.iterations = done.iteration
         for candidate in done.candidates:
             if candidate.is_quarantined:
@@ -264,7 +265,7 @@ class Tally:
                 quarantined=self._quarantined.get(candidate.name, 0),
                 gain=median(gains) if (gains := self._gains.get(candidate.name)) else None,
             )
-            for candidate in self.plan.candidates
+            for candidate in self.plan.descents
         )
 
 

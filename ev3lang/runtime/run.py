@@ -348,7 +348,7 @@ def _finish(
         outcome=run.outcome,
         iterations=run.tally.iterations,
         rule=reports.rule_words(plan),
-        ranked_by=plan.rank_by,
+        ranked_by=plan.ranking.keys[0].name,
         tried=run.tally.tried(),
         acceptances=tuple(run.tally.acceptances),
         queries=run.tally.queries,
@@ -376,11 +376,11 @@ def _finish(
 def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
     if baseline.is_same_lineage:
         return int(state.accepted_steps)
-    return int(state.iteration) * sum(candidate.steps for candidate in plan.candidates)
+    return int(state.iteration) * sum(candidate.steps for candidate in plan.descents)
 
 
 def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:
-    values = [each.loss for each in plan.candidates]
+    values = [each.loss for each in plan.descents]
     inputs = fields_of(
         *(part for value in values for part in subexpressions(value) if isinstance(part, Forward))
     )

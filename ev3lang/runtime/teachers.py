@@ -177,7 +177,7 @@ def _lesson(plan: Plan, model: ModelPlan) -> Plan:
             if each.name in models_of(start.loss)
         ),
         explored=model.name,
-        candidates=(),
+        descents=(),
         objectives=(),
         shown=(),
         baselines=(baseline,),

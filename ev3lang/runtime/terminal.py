@@ -140,7 +140,7 @@ class _Lines:
 
     def _iteration(self, done: IterationDone) -> str:
         assert self._plan is not None, "iterations come after the start"
-        objective = self._plan.objective(self._plan.rank_by)
+        objective = self._plan.ranking.keys[0]
         value = _objective_text(objective)
         best = "all candidates lost" if done.chosen is None else f"best {done.chosen}"
         return (
@@ -216,7 +216,7 @@ class _LiveDisplay:
         for candidate in done.candidates:
             if candidate.is_quarantined:
                 self._lost[candidate.name] = self._lost.get(candidate.name, 0) + 1
-        self._history.append(done.current[self._started.plan.rank_by].value)
+        self._history.append(done.current[self._started.plan.ranking.keys[0].name].value)
         if done.decision == "accepted":
             self._accepted_in.append(done.iteration)
         if now - self._drawn_s >= REFRESH_S / 2:
@@ -250,7 +250,7 @@ class _LiveDisplay:
         if done is None:
             return _one_line(head.append(f"  {self._status}", DIM))
         pace = Text(f"iteration {done.iteration}{_of(plan)}  ").append(self._status, DIM)
-        objective = plan.objective(plan.rank_by)
+        objective = plan.ranking.keys[0]
         return Group(
             _one_line(head),
             _one_line(pace),
@@ -265,7 +265,7 @@ class _LiveDisplay:
         plan = self._started.plan
         is_narrow = self._console.width < NARROW
         table = _table("candidate", "best", *([] if is_narrow else ["lost"]))
-        objectives = [plan.objective(plan.rank_by)] if is_narrow else list(plan.objectives)
+        objectives = [plan.ranking.keys[0]] if is_narrow else list(plan.objectives)
         for objective in objectives:
             table.add_column(objective.name, justify="right", no_wrap=True)
         # as many as fit on the screen with what stands around them

@@ -186,7 +186,7 @@ def mixed_batch(plan: Plan) -> tuple[dict[str, Any], Any, np.ndarray, np.ndarray
 def test_the_loss_of_a_mixed_batch_is_that_of_mixed_labels() -> None:
     plan = plan_of("mixup(0.4)")
     batch, params, weight, partner = mixed_batch(plan)
-    (model,), (candidate,) = plan.models, plan.candidates
+    (model,), (candidate,) = plan.models, plan.descents
     hard = np.eye(3, dtype=np.float32)[np.asarray(batch["label"])]
     soft = weight[:, None] * hard + (1 - weight[:, None]) * hard[partner]
 
@@ -210,7 +210,7 @@ def test_a_mixed_batch_counts_what_reads_no_example_once() -> None:
     loss = "cross_entropy(net(image), told) + 0.5 * l2(net)"
     plan = plan_of("mixup(0.4)", loss=loss, known="derive told = label; told known for 30 examples")
     batch, params, weight, partner = mixed_batch(plan)
-    (model,), (candidate,) = plan.models, plan.candidates
+    (model,), (candidate,) = plan.models, plan.descents
     networks = Networks({"net": model}, {"net": params})
     found = mean_loss(candidate.loss, batch, networks, {})
     logits = models.apply(model, params, batch["image"])

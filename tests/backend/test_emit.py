@@ -20,7 +20,7 @@ from ev3lang.backend.keys import named
 from ev3lang.backend.state import Decision, Record, RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.fuse import fuse
-from ev3lang.plan.plan import Apply, Gate, LayerPlan, Layers, ObjectivePlan, Plan, StopPlan
+from ev3lang.plan.plan import Apply, LayerPlan, Layers, ObjectivePlan, Plan, StopPlan
 from tests.plan import examples
 
 TABLES = examples.clouds()
@@ -94,7 +94,7 @@ def test_a_segment_is_its_steps_and_two_segments_are_one(program: Program) -> No
 def test_adding_a_candidate_leaves_the_others_numbers_in_the_first_iteration(
     program: Program,
 ) -> None:
-    fewer = attrs.evolve(PLAN, candidates=(PLAN.candidates[2], PLAN.candidates[0]))
+    fewer = attrs.evolve(PLAN, descents=(PLAN.descents[2], PLAN.descents[0]))
     _, all_four = run(program, count=1)
     _, two = run(program_of(fewer), count=1)
     np.testing.assert_allclose(two.scores[0], all_four.scores[0][[2, 0]], rtol=1e-5, atol=1e-5)
@@ -103,9 +103,9 @@ def test_adding_a_candidate_leaves_the_others_numbers_in_the_first_iteration(
 
 def test_the_order_of_candidates_in_the_file_changes_nothing() -> None:
     """Twins tie in every iteration: the first by name is chosen wherever it stands."""
-    twins = tuple(attrs.evolve(PLAN.candidates[0], name=name) for name in ("b", "a", "c"))
-    there = program_of(attrs.evolve(PLAN, candidates=twins))
-    back = program_of(attrs.evolve(PLAN, candidates=twins[::-1]))
+    twins = tuple(attrs.evolve(PLAN.descents[0], name=name) for name in ("b", "a", "c"))
+    there = program_of(attrs.evolve(PLAN, descents=twins))
+    back = program_of(attrs.evolve(PLAN, descents=twins[::-1]))
     _, forwards = run(there, count=3)
     _, backwards = run(back, count=3)
     assert {twins[k].name for k in forwards.chosen} == {"a"}
@@ -120,7 +120,7 @@ def test_what_is_dropped_depends_on_the_candidates_name_and_not_on_the_lowering(
     plan = attrs.evolve(
         PLAN,
         models=(attrs.evolve(examples.NET, layers=layers),),
-        candidates=tuple(examples.candidate(entropy, sgd, name=name) for name in ("a", "b")),
+        descents=tuple(examples.candidate(entropy, sgd, name=name) for name in ("a", "b")),
     )
     fused = fuse(plan, "cpu")
     losses = {}
@@ -132,7 +132,7 @@ def test_what_is_dropped_depends_on_the_candidates_name_and_not_on_the_lowering(
     np.testing.assert_allclose(losses["one body"], losses["vmap"], rtol=1e-5)
     np.testing.assert_allclose(losses["one body"], losses["apart"], rtol=1e-5)
     assert losses["vmap"][0] != losses["vmap"][1]
-    _, alone = run(program_of(attrs.evolve(plan, candidates=plan.candidates[1:])), count=1)
+    _, alone = run(program_of(attrs.evolve(plan, descents=plan.descents[1:])), count=1)
     np.testing.assert_allclose(alone.loss[0], losses["vmap"][1:], rtol=1e-5)
 
 
@@ -179,9 +179,9 @@ DIVERGING = examples.candidate(
 
 
 def test_a_diverging_candidate_is_left_out_and_the_others_go_on() -> None:
-    alone, both = PLAN.candidates[:1], (DIVERGING, PLAN.candidates[0])
-    state, records = run(program_of(attrs.evolve(PLAN, candidates=both)), count=5)
-    _, expected = run(program_of(attrs.evolve(PLAN, candidates=alone)), count=5)
+    alone, both = PLAN.descents[:1], (DIVERGING, PLAN.descents[0])
+    state, records = run(program_of(attrs.evolve(PLAN, descents=both)), count=5)
+    _, expected = run(program_of(attrs.evolve(PLAN, descents=alone)), count=5)
     np.testing.assert_array_equal(records.is_finite, [[False, True]] * 5)
     assert set(records.chosen) == {1}
     np.testing.assert_allclose(records.current, expected.current, rtol=1e-5, atol=1e-5)
@@ -191,14 +191,14 @@ def test_a_diverging_candidate_is_left_out_and_the_others_go_on() -> None:
 def test_a_lost_candidates_optimizer_starts_anew() -> None:
     lost = attrs.evolve(DIVERGING, optimizer=examples.sgd(1e30, 0.9))
     kept = examples.candidate(examples.cross_entropy(examples.logits), examples.sgd(0.1, 0.9))
-    state, _ = run(program_of(attrs.evolve(PLAN, candidates=(lost, kept))), count=2)
+    state, _ = run(program_of(attrs.evolve(PLAN, descents=(lost, kept))), count=2)
     fresh, used = (jax.tree.leaves(each) for each in state.opt_states)
     assert all(not np.any(leaf) for leaf in fresh)
     assert any(np.any(leaf) for leaf in used)
 
 
 def test_losing_all_fifty_times_ends_the_run_with_accepted_intact() -> None:
-    program = program_of(attrs.evolve(PLAN, candidates=(DIVERGING,)))
+    program = program_of(attrs.evolve(PLAN, descents=(DIVERGING,)))
     start = program.init(jax.random.key(0))
     weights = jax.tree.map(np.asarray, start.accepted)
     state, records, filled, closing = program.segment(start, SEGMENT, False)
@@ -303,7 +303,9 @@ def by_f1() -> tuple[Program, RunState, Record]:
         (("positive", None),),
     )
     objective = ObjectivePlan("f1_score", f1, "maximize", None, (0.0, 1.0))
-    plan = attrs.evolve(PLAN, objectives=(objective, examples.ACCURACY), rank_by="f1_score")
+    plan = attrs.evolve(
+        PLAN, objectives=(objective, examples.ACCURACY), ranking=examples.by(objective)
+    )
     program = program_of(plan)
     return (program, *run(program, count=8))
 
@@ -430,6 +432,6 @@ def test_an_endless_report_is_a_draw_of_its_own() -> None:
 
 
 def test_a_rule_for_right_and_wrong_refuses_other_objectives() -> None:
-    plan = attrs.evolve(PLAN, rule=Gate("log_loss", 0.05))
+    plan = attrs.evolve(PLAN, rule=examples.gate(examples.LOG_LOSS))
     with pytest.raises(AssertionError, match="counts right and wrong"):
         program_of(plan).step(program_of(plan).init(jax.random.key(0)))

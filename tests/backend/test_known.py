@@ -79,7 +79,7 @@ WEIGHTS = np.random.default_rng(1).normal(size=(ROWS, 3)).astype(np.float32)
 
 
 def loss_of(plan: Plan, fields: dict[str, Any], kernel: Any = WEIGHTS) -> Any:
-    (model,), (candidate,) = plan.models, plan.candidates
+    (model,), (candidate,) = plan.models, plan.descents
     params = {"dense_0": {"linear": {"kernel": kernel, "bias": jnp.zeros(3)}}}
     return mean_loss(candidate.loss, fields, Networks({"net": model}, {"net": params}), {})
 

@@ -176,7 +176,7 @@ def test_batch_norm_sees_the_parts_of_a_batch_one_by_one() -> None:
 def one_step(count: int, parts: int) -> Any:
     """The weights behind one step down the loss on so many examples."""
     plan = plan_of()
-    (model,), (candidate,) = plan.models, plan.candidates
+    (model,), (candidate,) = plan.models, plan.descents
     params = {"net": models.init(model, jax.random.key(0))}
     weights, restore = held(params, [candidate.optimizer])
     chain = optax.sgd(0.1)

@@ -20,8 +20,8 @@ from ev3lang.plan.fuse import fuse
 def tiny() -> Workload:
     """Workload A with few steps."""
     workload = WORKLOADS["A"]()
-    candidates = tuple(attrs.evolve(each, steps=2) for each in workload.plan.candidates)
-    return attrs.evolve(workload, plan=attrs.evolve(workload.plan, candidates=candidates))
+    candidates = tuple(attrs.evolve(each, steps=2) for each in workload.plan.descents)
+    return attrs.evolve(workload, plan=attrs.evolve(workload.plan, descents=candidates))
 
 
 def test_every_loop_runs_more_than_once(tiny: Workload) -> None:
@@ -32,10 +32,8 @@ def test_every_loop_runs_more_than_once(tiny: Workload) -> None:
 
 def test_the_plain_loop_runs_more_than_once() -> None:
     workload = WORKLOADS["B"]()
-    candidates = tuple(attrs.evolve(each, steps=2) for each in workload.plan.candidates)
-    run = plain.loop(
-        attrs.evolve(workload, plan=attrs.evolve(workload.plan, candidates=candidates))
-    )
+    candidates = tuple(attrs.evolve(each, steps=2) for each in workload.plan.descents)
+    run = plain.loop(attrs.evolve(workload, plan=attrs.evolve(workload.plan, descents=candidates)))
     run()
     run()
 

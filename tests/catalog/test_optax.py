@@ -182,7 +182,7 @@ def test_in_a_program_lamb_sees_each_array_by_itself() -> None:
     lamb = OptimizerPlan("lamb", (optax_catalog.link(OPTIMIZERS["lamb"]),))
     plan = attrs.evolve(
         examples.PLAN,
-        candidates=(examples.candidate(entropy, lamb),),
+        descents=(examples.candidate(entropy, lamb),),
         baselines=(),
         move="always",
     )
@@ -203,7 +203,7 @@ def test_in_a_program_lamb_sees_each_array_by_itself() -> None:
         return jax.grad(loss)(params)
 
     for _ in range(2):
-        for fields in interpreter._batches(plan, tables, state, plan.candidates[0]):
+        for fields in interpreter._batches(plan, tables, state, plan.descents[0]):
             updates, opt_state = chain.update(gradient(params, fields), opt_state, params)
             params = optax.apply_updates(params, updates)
         state, _ = program.step(state)

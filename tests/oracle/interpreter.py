@@ -30,8 +30,8 @@ from ev3lang.backend.state import RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
     Apply,
-    Candidate,
     Constant,
+    Descent,
     Expr,
     Field,
     Forward,
@@ -68,7 +68,7 @@ class Foretold:
 
 def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
     """The next iteration from a state."""
-    ended = [_roll_out(plan, tables, state, k) for k in range(len(plan.candidates))]
+    ended = [_roll_out(plan, tables, state, k) for k in range(len(plan.descents))]
     losses = np.array([loss for _, loss in ended])
 
     assess = _examples(plan, tables, state, "assess")
@@ -87,9 +87,9 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
     moved = chosen >= 0 and _moves(plan, values[chosen], before)
     current = ended[chosen][0] if moved else state.current
     current_values = values[chosen] if moved else before
-    current_steps = int(state.current_steps) + moved * plan.candidates[chosen].steps
+    current_steps = int(state.current_steps) + moved * plan.descents[chosen].steps
 
-    objective = plan.objective(plan.rule.objective)
+    objective = plan.rule.claims[0].measure
     accepted_values = _values(plan, plan.objectives, assess, state, state.accepted)
     wins, lost = _discordant(objective, current_values, accepted_values)
     count = len(next(iter(assess.values())))
@@ -132,7 +132,7 @@ def close(plan: Plan, tables: dict[str, Fields], state: RunState) -> tuple[int, 
 
     For a finite source alone.
     """
-    objective = plan.objective(plan.rule.objective)
+    objective = plan.rule.claims[0].measure
 
     def counts(split: str) -> tuple[int, int]:
         fields = tables[split]
@@ -153,7 +153,7 @@ def close(plan: Plan, tables: dict[str, Fields], state: RunState) -> tuple[int, 
 
 def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) -> tuple[Any, float]:
     """A candidate's weights and mean loss after its steps, one after the other."""
-    candidate = plan.candidates[k]
+    candidate = plan.descents[k]
     weights, restore = held(state.current, explored_chains(plan))
     (link,) = candidate.optimizer.links
     options: dict[str, Any] = dict(link.options)
@@ -179,7 +179,7 @@ def _roll_out(plan: Plan, tables: dict[str, Fields], state: RunState, k: int) ->
 
 
 @functools.cache
-def _gradient(plan: Plan, candidate: Candidate) -> Callable[..., Any]:
+def _gradient(plan: Plan, candidate: Descent) -> Callable[..., Any]:
     """A candidate's loss over examples, the running statistics behind it, and its gradient.
 
     Compiled, or the tests take minutes.
@@ -209,7 +209,7 @@ def _key(key: Any, *consumer: Any) -> Any:
 
 
 def _batches(
-    plan: Plan, tables: dict[str, Fields], state: RunState, candidate: Candidate
+    plan: Plan, tables: dict[str, Fields], state: RunState, candidate: Descent
 ) -> Iterator[Fields]:
     """A candidate's batches in this iteration."""
     is_fresh = plan.batches == "fresh"
@@ -265,20 +265,20 @@ def _sign(objective: ObjectivePlan) -> int:
 
 def _best(plan: Plan, scores: np.ndarray, is_finite: np.ndarray) -> int:
     """The best finite candidate, the first by name of equals; -1 if none is finite."""
-    objective = plan.objective(plan.rank_by)
+    objective = plan.ranking.keys[0]
     place = [each.name for each in plan.objectives].index(objective.name)
     ranked = sorted(
         (k for k in range(len(scores)) if is_finite[k]),
         key=lambda k: (
             -_sign(objective) * np.float32(scores[k, place]),
-            plan.candidates[k].name,
+            plan.descents[k].name,
         ),
     )
     return ranked[0] if ranked else -1
 
 
 def _moves(plan: Plan, values: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> bool:
-    objective = plan.objective(plan.rank_by)
+    objective = plan.ranking.keys[0]
     gains = _sign(objective) * (values[objective.name] - before[objective.name])
     if plan.move == "always":
         return True

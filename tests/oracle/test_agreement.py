@@ -18,7 +18,6 @@ from ev3lang.plan.plan import (
     Condition,
     Constant,
     Forward,
-    Gate,
     ObjectivePlan,
     Plan,
     StopPlan,
@@ -48,7 +47,7 @@ def _decayed() -> Plan:
     loss = Apply("+", (entropy, _l2(1e-2)), Type("real"), "example")
     return attrs.evolve(
         examples.PLAN,
-        candidates=(
+        descents=(
             examples.candidate(loss, examples.sgd(0.05), loss_name="decayed"),
             examples.candidate(entropy, examples.adam(1e-2), keeps_state=False),
         ),
@@ -62,15 +61,18 @@ def _grouped() -> Plan:
     head = examples.mlp("head", 5, input=(4,), output=examples.LOGITS)
     logits = Forward("head", (Forward("trunk", (examples.point,), hidden),), examples.LOGITS)
     entropy = examples.cross_entropy(logits)
+    accuracy = ObjectivePlan("accuracy", examples.right(logits), "maximize", None, None)
     return attrs.evolve(
         examples.PLAN,
         models=(trunk, head),
         explored="both",
-        candidates=(
+        descents=(
             examples.candidate(entropy, examples.sgd(0.1)),
             examples.candidate(entropy, examples.adam(1e-2)),
         ),
-        objectives=(ObjectivePlan("accuracy", examples.right(logits), "maximize", None, None),),
+        objectives=(accuracy,),
+        ranking=examples.by(accuracy),
+        rule=examples.gate(accuracy),
         shown=(),
         baselines=(),
     )
@@ -80,7 +82,7 @@ def _normed() -> Plan:
     """Batch norm, whose running statistics judge what its batches' own trained."""
     net = examples.normed("net", 5, input=(examples.FEATURES,), output=examples.LOGITS)
     return attrs.evolve(
-        examples.FOUR, models=(net,), candidates=examples.FOUR.candidates[:2], move="always"
+        examples.FOUR, models=(net,), descents=examples.FOUR.descents[:2], move="always"
     )
 
 
@@ -90,7 +92,7 @@ def _in_parts() -> Plan:
     entropy = examples.cross_entropy(examples.logits)
     return attrs.evolve(
         examples.PLAN,
-        candidates=(
+        descents=(
             examples.candidate(entropy, examples.sgd(0.1), parts=4),
             examples.candidate(entropy, decaying, parts=2),
         ),
@@ -108,21 +110,21 @@ PLANS = {
     "minimize": attrs.evolve(
         examples.FOUR,
         objectives=(examples.LOG_LOSS, examples.ERROR),
-        rank_by="error",
-        rule=Gate("error", 0.1),
+        ranking=examples.by(examples.ERROR),
+        rule=examples.gate(examples.ERROR, 0.1),
         shown=(),
     ),
     "ranked by a real, moved when better": attrs.evolve(
-        examples.FOUR, rank_by="log_loss", move="when better"
+        examples.FOUR, ranking=examples.by(examples.LOG_LOSS), move="when better"
     ),
     "fresh batches, moved always": attrs.evolve(
-        examples.FOUR, batches="fresh", move="always", candidates=examples.FOUR.candidates[:2]
+        examples.FOUR, batches="fresh", move="always", descents=examples.FOUR.descents[:2]
     ),
     "several lengths": attrs.evolve(
         examples.FOUR,
-        candidates=tuple(
+        descents=tuple(
             attrs.evolve(each, steps=steps)
-            for each, steps in zip(examples.FOUR.candidates[:3], (8, 40, 8), strict=True)
+            for each, steps in zip(examples.FOUR.descents[:3], (8, 40, 8), strict=True)
         ),
     ),
     "endless": examples.MOONS,
@@ -177,7 +179,7 @@ def test_every_iteration_is_the_interpreters(name: str) -> None:
 
 def test_the_plans_ask_and_are_refused_too() -> None:
     """With clouds that lie apart little, assess promises more than adapt keeps."""
-    plan = attrs.evolve(examples.FOUR, rule=Gate("accuracy", 0.9), seed=3)
+    plan = attrs.evolve(examples.FOUR, rule=examples.gate(examples.ACCURACY, 0.9), seed=3)
     tables = {**examples.clouds(), "adapt": examples.clouds(seed=1)["adapt"]}
     decisions = agree(plan, emit(fuse(plan, "cpu"), tables), tables, 15)
     assert 1 in decisions

@@ -11,9 +11,10 @@ from ev3lang.catalog.signature import Type
 from ev3lang.plan.plan import (
     Apply,
     BaselinePlan,
-    Candidate,
+    Claim,
     Constant,
     DataPlan,
+    Descent,
     Expr,
     Field,
     Forward,
@@ -25,6 +26,7 @@ from ev3lang.plan.plan import (
     ObjectivePlan,
     OptimizerPlan,
     Plan,
+    Ranking,
     Shown,
     Split,
     StopPlan,
@@ -126,10 +128,10 @@ def adamw(rate: float, weight_decay: float = 1e-4) -> OptimizerPlan:
 
 def candidate(
     loss: Expr, optimizer: OptimizerPlan, *, loss_name: str = "entropy", **options: Any
-) -> Candidate:
+) -> Descent:
     steps, batch = options.pop("steps", 8), options.pop("batch", 16)
     name = options.pop("name", f"{loss_name} with {optimizer.name}")
-    return Candidate(name, loss, loss_name, optimizer, steps, batch, **options)
+    return Descent(name, loss, loss_name, optimizer, steps, batch, **options)
 
 
 NET = mlp("net", 5, input=(FEATURES,), output=LOGITS)
@@ -140,6 +142,17 @@ teacher_logits = Forward("teacher", (point,), LOGITS)
 ACCURACY = ObjectivePlan("accuracy", right(logits), "maximize", None, (0.0, 1.0))
 ERROR = ObjectivePlan("error", wrong(logits), "minimize", None, (0.0, 1.0))
 LOG_LOSS = ObjectivePlan("log_loss", cross_entropy(logits), "minimize", None, None)
+
+
+def by(*keys: ObjectivePlan) -> Ranking:
+    """Ranking by one objective, or by several in order of importance."""
+    return Ranking("then", keys)
+
+
+def gate(objective: ObjectivePlan, delta: float = 0.05) -> Gate:
+    """Acceptance by right and wrong answers, without a margin."""
+    return Gate((Claim(objective, 1.0, 0.0, "mcnemar"),), delta)
+
 
 CLOUDS = DataPlan(
     name="clouds",
@@ -159,12 +172,12 @@ PLAN = Plan(
     data=CLOUDS,
     models=(NET,),
     explored="net",
-    candidates=(candidate(cross_entropy(logits), sgd(0.1)),),
+    descents=(candidate(cross_entropy(logits), sgd(0.1)),),
     batches="shared",
     objectives=(ACCURACY, LOG_LOSS),
-    rank_by="accuracy",
+    ranking=by(ACCURACY),
     move="unless worse",
-    rule=Gate("accuracy", 0.05),
+    rule=gate(ACCURACY),
     stop=StopPlan(15, None, (), False),
     shown=(Shown("accuracy", ACCURACY.value, "higher", (0.0, 1.0)),),
     baselines=(BaselinePlan("plain", cross_entropy(logits), "entropy", sgd(0.1), False, 16),),
@@ -172,7 +185,7 @@ PLAN = Plan(
 
 FOUR = attrs.evolve(
     PLAN,
-    candidates=(
+    descents=(
         candidate(cross_entropy(logits), sgd(0.05)),
         candidate(cross_entropy(logits), sgd(0.02, 0.9)),
         candidate(focal(logits, 2.0), adam(3e-3), loss_name="focal"),
@@ -183,7 +196,7 @@ FOUR = attrs.evolve(
 TAUGHT = attrs.evolve(
     PLAN,
     models=(NET, TEACHER),
-    candidates=(
+    descents=(
         candidate(cross_entropy(logits), sgd(0.05)),
         candidate(
             divergence(divided(teacher_logits, 2.0), divided(logits, 2.0)),
@@ -198,6 +211,10 @@ MOONS_LOGITS = Type("logits", (2,))
 moons_point = Field("point", Type("f32", (2,)))
 moons_label = Field("label", MOONS_LABEL)
 moons_logits = Forward("net", (moons_point,), MOONS_LOGITS)
+
+MOONS_ACCURACY = ObjectivePlan(
+    "accuracy", right(moons_logits, moons_label), "maximize", None, (0.0, 1.0)
+)
 
 MOONS = attrs.evolve(
     PLAN,
@@ -215,13 +232,13 @@ MOONS = attrs.evolve(
         evaluate=8,
     ),
     models=(mlp("net", 8, 8, input=(2,), output=MOONS_LOGITS),),
-    candidates=(
+    descents=(
         candidate(cross_entropy(moons_logits, moons_label), sgd(0.1)),
         candidate(cross_entropy(moons_logits, moons_label), adam(1e-2)),
     ),
-    objectives=(
-        ObjectivePlan("accuracy", right(moons_logits, moons_label), "maximize", None, (0.0, 1.0)),
-    ),
+    objectives=(MOONS_ACCURACY,),
+    ranking=by(MOONS_ACCURACY),
+    rule=gate(MOONS_ACCURACY),
     shown=(),
     baselines=(
         BaselinePlan(

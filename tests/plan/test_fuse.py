@@ -54,15 +54,15 @@ def test_losses_that_apply_models_elsewhere_share_a_body() -> None:
     doubled = examples.cross_entropy(
         attrs.evolve(examples.logits, inputs=(examples.divided(examples.point, 0.5),))
     )
-    candidates = (*examples.FOUR.candidates, examples.candidate(doubled, examples.sgd(0.1)))
-    assert lowerings(attrs.evolve(examples.FOUR, candidates=candidates)) == ["one body"]
+    candidates = (*examples.FOUR.descents, examples.candidate(doubled, examples.sgd(0.1)))
+    assert lowerings(attrs.evolve(examples.FOUR, descents=candidates)) == ["one body"]
 
 
 def test_candidates_are_grouped_by_steps_and_batch_and_none_is_lost() -> None:
-    first, second, third, fourth = examples.FOUR.candidates
+    first, second, third, fourth = examples.FOUR.descents
     plan = attrs.evolve(
         examples.FOUR,
-        candidates=(
+        descents=(
             first,
             attrs.evolve(second, steps=20),
             third,
@@ -75,7 +75,7 @@ def test_candidates_are_grouped_by_steps_and_batch_and_none_is_lost() -> None:
 
 @pytest.mark.parametrize("plan", [examples.FOUR, wide(examples.FOUR)])
 def test_adding_a_candidate_lowers_the_others_as_before(plan: Plan) -> None:
-    fewer = attrs.evolve(plan, candidates=plan.candidates[:1])
+    fewer = attrs.evolve(plan, descents=plan.descents[:1])
     assert lowerings(fewer) == lowerings(plan)
 
 

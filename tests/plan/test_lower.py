@@ -40,7 +40,7 @@ def planned(losses: str = "hard, soft(T: 2)", optimizers: str = "calm, adamw(1e-
 
 
 def test_every_loss_meets_every_optimizer_under_a_name_of_its_own() -> None:
-    assert [each.name for each in planned().candidates] == [
+    assert [each.name for each in planned().descents] == [
         "hard with calm",
         "hard with adamw(0.001)",
         "soft(T: 2) with calm",
@@ -49,15 +49,13 @@ def test_every_loss_meets_every_optimizer_under_a_name_of_its_own() -> None:
 
 
 def test_a_candidate_is_the_same_wherever_it_stands() -> None:
-    first = {each.name: each for each in planned().candidates}
-    turned = {
-        each.name: each for each in planned("soft(T: 2), hard", "adamw(1e-3), calm").candidates
-    }
+    first = {each.name: each for each in planned().descents}
+    turned = {each.name: each for each in planned("soft(T: 2), hard", "adamw(1e-3), calm").descents}
     assert first == turned
 
 
 def test_parameters_become_their_arguments_and_constants_are_worked_out() -> None:
-    soft = planned().candidates[2].loss
+    soft = planned().descents[2].loss
     constants = [each.value for each in subexpressions(soft) if isinstance(each, Constant)]
     # share, 1 - share, T in `guess / T`, T ^ 2
     assert constants == [0.5, 0.5, 2, 4]
@@ -75,7 +73,7 @@ def test_parameters_become_their_arguments_and_constants_are_worked_out() -> Non
 def test_a_let_is_written_out_as_one_value() -> None:
     plan = planned()
     guess = Forward("net", (Field("image", Type("f32", (8, 8, 1))),), Type("logits", (10,)))
-    for candidate in plan.candidates:
+    for candidate in plan.descents:
         assert guess in set(subexpressions(candidate.loss))
     assert guess in set(subexpressions(plan.objective("accuracy").value))
 
@@ -94,7 +92,7 @@ def test_layers_keep_their_pipes_and_their_shapes() -> None:
 
 
 def test_a_chain_keeps_its_links_and_schedules_with_every_option() -> None:
-    clip, sgd = planned().candidates[0].optimizer.links
+    clip, sgd = planned().descents[0].optimizer.links
     assert clip == Link("clip_by_global_norm", (("max_norm", 1.0),))
     rate = dict(sgd.options)["learning_rate"]
     assert rate == Link("warmup", (("peak_value", 0.1), ("over", 50), ("init_value", 0.0)))

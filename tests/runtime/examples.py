@@ -10,8 +10,9 @@ from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
     Apply,
     BaselinePlan,
-    Candidate,
+    Claim,
     DataPlan,
+    Descent,
     Field,
     Forward,
     Gate,
@@ -22,6 +23,7 @@ from ev3lang.plan.plan import (
     ObjectivePlan,
     OptimizerPlan,
     Plan,
+    Ranking,
     Shown,
     Split,
     StopPlan,
@@ -57,9 +59,11 @@ ENTROPY = Apply(
 SGD = OptimizerPlan("sgd(0.1)", (Link("sgd", (("learning_rate", 0.1),)),))
 
 
-def candidate(name: str, steps: int = 10) -> Candidate:
-    return Candidate(name, ENTROPY, "entropy", SGD, steps, 16)
+def candidate(name: str, steps: int = 10) -> Descent:
+    return Descent(name, ENTROPY, "entropy", SGD, steps, 16)
 
+
+ACCURACY = ObjectivePlan("accuracy", RIGHT, "maximize", 0.95, (0.0, 1.0))
 
 PLAN = Plan(
     name="flowers",
@@ -85,15 +89,15 @@ PLAN = Plan(
         ),
     ),
     explored="net",
-    candidates=(candidate("entropy with sgd(0.1)"), candidate("entropy with adamw(1e-3)")),
+    descents=(candidate("entropy with sgd(0.1)"), candidate("entropy with adamw(1e-3)")),
     batches="shared",
     objectives=(
-        ObjectivePlan("accuracy", RIGHT, "maximize", 0.95, (0.0, 1.0)),
+        ACCURACY,
         ObjectivePlan("log_loss", ENTROPY, "minimize", None, None),
     ),
-    rank_by="accuracy",
+    ranking=Ranking("then", (ACCURACY,)),
     move="unless worse",
-    rule=Gate("accuracy", 0.05),
+    rule=Gate((Claim(ACCURACY, 1.0, 0.0, "mcnemar"),), 0.05),
     stop=StopPlan(30, 120.0, (), False),
     shown=(Shown("accuracy", RIGHT, "higher", (0.0, 1.0)),),
     baselines=(BaselinePlan("plain", ENTROPY, "entropy", SGD, False, 16),),
@@ -108,7 +112,7 @@ def iteration(number: int, *, decision: str = "not_asked", lost: bool = False) -
         "accuracy": wilson(right, 23),
         "log_loss": Interval(1.2 / number, None, None, 23),
     }
-    first, second = (each.name for each in PLAN.candidates)
+    first, second = (each.name for each in PLAN.descents)
     return IterationDone(
         iteration=number,
         candidates=(CandidateDone(first, scores, False), CandidateDone(second, scores, lost)),

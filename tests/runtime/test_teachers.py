@@ -108,7 +108,7 @@ def test_other_data_are_not_taken_from_the_cache() -> None:
 def test_what_the_teacher_does_not_depend_on_changes_nothing() -> None:
     plan = plan_of(seed=5)
     first, _ = given(plan)
-    other, said = given(attrs.evolve(plan, candidates=plan.candidates[:1], baselines=()))
+    other, said = given(attrs.evolve(plan, descents=plan.descents[:1], baselines=()))
     assert said == ["teacher read from cache"]
     jax.tree.map(np.testing.assert_array_equal, first.weights, other.weights)
 
@@ -260,7 +260,7 @@ def test_losses_read_columns_where_nothing_augments_the_input() -> None:
     weights = given(plan)[0].weights
     dataset = data.read(plan.data)
     program = emit(fuse(plan, "cpu"), dataset.tables, dataset.statistics, weights)
-    read = program.fused.plan.candidates[0].loss
+    read = program.fused.plan.descents[0].loss
     assert "outputs of teacher 0" in repr(read)
     without = emit(fuse(plan, "cpu"), dataset.tables, dataset.statistics)
-    assert "outputs of" not in repr(without.fused.plan.candidates[0].loss)
+    assert "outputs of" not in repr(without.fused.plan.descents[0].loss)

@@ -55,7 +55,7 @@ def report() -> Report:
         outcome=Outcome.ITERATIONS,
         iterations=tally.iterations,
         rule=reports.rule_words(PLAN),
-        ranked_by=PLAN.rank_by,
+        ranked_by=PLAN.ranking.keys[0].name,
         tried=tally.tried(),
         acceptances=tuple(tally.acceptances),
         queries=tally.queries,
