@@ -1,4 +1,4 @@
-"""Adapt: whether current becomes accepted, by rule `gate`, and when a run ends."""
+"""Adapt: whether current becomes accepted, by the plan's rule, and when a run ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import attrs
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import gate
+from ev3lang.backend import challenger, claims, gate
 from ev3lang.backend.assess import means, measure_finite
+from ev3lang.backend.claims import Outlook, Proof, Side
+from ev3lang.backend.comparing import holds
 from ev3lang.backend.expressions import Networks
+from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
-from ev3lang.backend.state import Decision, RunState, Values, pick
+from ev3lang.backend.state import PROOFS, Decision, Proofs, RunState, pick
 from ev3lang.backend.streams import Fields
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import Condition, ObjectivePlan, Plan
+from ev3lang.plan.plan import Claim, Condition, Gate, ObjectivePlan, Plan
 
 Array: TypeAlias = jax.Array
 
@@ -31,140 +34,235 @@ class Verdict:
 
     wins: Array  # [] int32
     losses: Array  # [] int32
+    gain: Array  # [] float32
+    error: Array  # [] float32
     power: Array  # [] float32
     log_level: Array  # [] float32
     decision: Array  # [] int32, a Decision
+    log_evidence: Array  # [] float32
+    age: Array  # [] int32
+
+
+@attrs.frozen(eq=False)
+class Splits:
+    """What a decision is made on.
+
+    assess    the fields that the state's values of current and accepted are on
+    adapt     the split or draw that decides; called only inside a query
+    examples  how many examples adapt has
+    """
+
+    assess: Fields
+    adapt: Callable[[], Fields]
+    examples: int
 
 
 def decide(
-    plan: Plan,
-    state: RunState,
-    networks: Networks,
-    split: Callable[[], Fields],
-    ratio: float,
-    may_ask: Array,
+    plan: Plan, state: RunState, networks: Networks, splits: Splits, may_ask: Array
 ) -> tuple[RunState, Verdict]:
-    """One iteration's decision: asked if assess promises that the test will pass.
+    """One iteration's decision by rule `gate`: asked if assess promises that the test will pass.
 
-    split     the adapt split; called only inside the query
-    ratio     examples in adapt over examples in assess
     may_ask   [] bool, False where the iteration has lost every candidate
     """
-    level = gate.level(state.log_budget)
-    wins, losses = _evidence(plan, state)
-    power = gate.power(wins, losses, ratio, level)
-    is_asked = may_ask & gate.is_asked(wins, losses, power)
-    is_accepted = _ask(plan, state, networks, split, level, is_asked)
-    left = gate.budget_after(state.log_budget, is_accepted)
-    state = _accept(state, is_accepted)
-    state = attrs.evolve(state, log_budget=jnp.where(is_asked, left, state.log_budget))
-    return state, Verdict(wins, losses, power, level, _decision(is_asked, is_accepted))
+    assert isinstance(plan.rule, Gate)
+    level = state.log_budget if plan.rule.is_each_time else gate.level(state.log_budget)
+    outlook = _outlook(plan, state, networks, splits, level)
+    is_likely = jnp.bool_(plan.rule.is_each_time) | (outlook.power >= gate.LEAST_POWER)
+    is_asked = may_ask & outlook.favours & is_likely & _keeps(plan, state)
+    state, is_accepted = _ask(plan, state, networks, splits, level, is_asked)
+    if not plan.rule.is_each_time:
+        left = gate.budget_after(state.log_budget, is_accepted)
+        state = attrs.evolve(state, log_budget=jnp.where(is_asked, left, state.log_budget))
+    return state, _verdict(outlook, level, is_asked, is_accepted)
 
 
 def close(
-    plan: Plan,
-    state: RunState,
-    networks: Networks,
-    split: Callable[[], Fields],
-    ratio: float,
-    is_closing: Array,
+    plan: Plan, state: RunState, networks: Networks, splits: Splits, is_closing: Array
 ) -> tuple[RunState, Verdict]:
     """The last query, at all that is left of the budget; after it none can be asked.
 
     is_closing   [] bool, whether the run's own stop has come; if not, nothing happens
+    Only rule `gate` over a run has one: where every decision has its own level, or evidence adds
+    up by itself, nothing is left to ask.
     """
-    wins, losses = _evidence(plan, state)
-    power = gate.power(wins, losses, ratio, state.log_budget)
-    is_asked = is_closing & (wins > losses) & ~jnp.isneginf(state.log_budget)
-    is_accepted = _ask(plan, state, networks, split, state.log_budget, is_asked)
-    verdict = Verdict(wins, losses, power, state.log_budget, _decision(is_asked, is_accepted))
+    if not isinstance(plan.rule, Gate) or plan.rule.is_each_time:
+        return state, nothing_asked(state)
+    outlook = _outlook(plan, state, networks, splits, state.log_budget)
+    is_asked = is_closing & outlook.favours & _keeps(plan, state)
+    is_asked &= ~jnp.isneginf(state.log_budget)
+    level = state.log_budget
+    state, is_accepted = _ask(plan, state, networks, splits, level, is_asked)
     left = jnp.where(is_closing, -jnp.inf, state.log_budget)
-    return attrs.evolve(_accept(state, is_accepted), log_budget=left), verdict
+    state = attrs.evolve(state, log_budget=left)
+    return state, _verdict(outlook, level, is_asked, is_accepted)
 
 
-def _evidence(plan: Plan, state: RunState) -> tuple[Array, Array]:
-    objective = plan.rule.claims[0].measure
-    return discordant(objective, state.current_values, state.accepted_values)
+def challenge(
+    plan: Plan, state: RunState, networks: Networks, fields: Fields
+) -> tuple[RunState, Verdict]:
+    """One iteration's decision by rule `challenger`, before its candidates are ranked.
 
-
-def discordant(objective: ObjectivePlan, values: Values, than: Values) -> tuple[Array, Array]:
-    """How many examples the first alone, and the second alone, gets right: [] int32 each.
-
-    Where less is better, right is what the objective says no to.
+    fields   the iteration's evaluation draw, which the state's values are on
     """
-    assert objective.is_binary, f"rule gate counts right and wrong; {objective.name} is neither"
-    gains = objective.sign * (values[objective.name] - than[objective.name])
-    return jnp.sum(gains > 0, dtype=jnp.int32), jnp.sum(gains < 0, dtype=jnp.int32)
+    before = state.challengers
+    assert before is not None
+    state, news = challenger.weigh(plan, state, fields, networks)
+    is_accepted = news.decision == Decision.ACCEPTED
+    none = jnp.int32(0)
+    proof = Proof(is_accepted, none, none, -news.log_evidence)
+    state = _proven(state, proof, news.claim, news.log_level)
+    verdict = attrs.evolve(
+        nothing_asked(state),
+        decision=news.decision,
+        log_level=news.log_level,
+        log_evidence=news.log_evidence,
+        age=news.age,
+    )
+    return state, verdict
+
+
+def nothing_asked(state: RunState) -> Verdict:
+    """The verdict where there was no question."""
+    whole, real = jnp.int32(0), jnp.float32(0)
+    return Verdict(whole, whole, real, real, real, state.log_budget, whole, real, whole)
+
+
+def _keeps(plan: Plan, state: RunState) -> Array:
+    """Whether current keeps every guard on assess, [] bool."""
+    return claims.keeps_all(plan.guards, state.current_values, state.accepted_values)
+
+
+def proven_guards(plan: Plan) -> list[Claim]:
+    """The guards that adapt must show beside the claim."""
+    return [guard.claim for guard in plan.guards if guard.is_proven]
+
+
+def _outlook(
+    plan: Plan, state: RunState, networks: Networks, splits: Splits, level: Array
+) -> Outlook:
+    """What assess says of the leading claim, and how likely all that must be shown will be."""
+    current = Side(state.current_values, networks.holding(state.current))
+    accepted = Side(state.accepted_values, networks.holding(state.accepted))
+    key = named(state.key, "outlook", state.iteration)
+
+    def of(claim: Claim) -> Outlook:
+        return claims.outlook(claim, current, accepted, splits.assess, splits.examples, level, key)
+
+    leading = _at([of(claim) for claim in plan.rule.claims], state.leading)
+    guards = [of(claim) for claim in proven_guards(plan)]
+    powers = jnp.stack([leading.power, *(guard.power for guard in guards)])
+    favours = jnp.stack([leading.favours, *(guard.favours for guard in guards)])
+    return attrs.evolve(leading, power=jnp.min(powers), favours=jnp.all(favours))
+
+
+def _at(outlooks: list[Outlook], place: Array) -> Outlook:
+    if len(outlooks) == 1:
+        return outlooks[0]
+    found: Outlook = jax.tree.map(lambda *each: jnp.stack(each)[place], *outlooks)
+    return found
 
 
 def _ask(
     plan: Plan,
     state: RunState,
     networks: Networks,
-    split: Callable[[], Fields],
+    splits: Splits,
     level: Array,
     is_asked: Array,
-) -> Array:
-    """The bit: current against accepted on the whole adapt split, [] bool.
+) -> tuple[RunState, Array]:
+    """The state behind a query, and its bit: current against accepted on adapt, [] bool.
 
     An output that isn't finite is a plain rejection. The models are applied only if asked: both
-    sides of a `cond` outside the inner loops.
+    sides of a `cond` outside the inner loops. All that must be shown is tested at one level.
     """
-    objective = plan.rule.claims[0].measure
+    guards = proven_guards(plan)
+    measures = tuple(
+        {claim.measure.name: claim.measure for claim in (*plan.rule.claims, *guards)}.values()
+    )
+    on_assess = state.current_values, state.accepted_values
+    key = named(state.key, "query", state.iteration)
 
-    def query() -> Array:
-        fields = split()
-        current, is_finite = measure_finite([objective], fields, networks.holding(state.current))
-        accepted, _ = measure_finite([objective], fields, networks.holding(state.accepted))
-        return is_finite & gate.passes(*discordant(objective, current, accepted), level)
+    def query() -> Proof:
+        fields = splits.adapt()
+        current, accepted = (
+            _Measured.of(measures, fields, networks.holding(params))
+            for params in (state.current, state.accepted)
+        )
 
-    return jax.lax.cond(is_asked, query, lambda: jnp.bool_(False))
+        def proof(claim: Claim) -> Proof:
+            drawn = named(key, claim.measure.name)
+            sides = current.side, accepted.side
+            return claims.test(claim, *sides, on_assess, fields, level, drawn)
 
+        tests = [lambda claim=claim: proof(claim) for claim in plan.rule.claims]
+        leading = tests[0]() if len(tests) == 1 else jax.lax.switch(state.leading, tests)
+        is_sound = current.is_sound & accepted.is_sound
+        passes = [leading.passes, is_sound, *(proof(claim).passes for claim in guards)]
+        return attrs.evolve(leading, passes=jnp.all(jnp.stack(passes)))
 
-def _accept(state: RunState, is_accepted: Array) -> RunState:
-    """Current in the place of accepted, where the bit says so."""
-    return attrs.evolve(
+    def no_query() -> Proof:
+        none = jnp.int32(0)
+        return Proof(jnp.bool_(False), none, none, jnp.float32(0))
+
+    proof = jax.lax.cond(is_asked, query, no_query)
+    is_accepted = proof.passes
+    state = attrs.evolve(
         state,
         accepted=pick(is_accepted, state.current, state.accepted),
         accepted_values=pick(is_accepted, state.current_values, state.accepted_values),
         accepted_steps=pick(is_accepted, state.current_steps, state.accepted_steps),
     )
+    return _proven(state, proof, state.leading, level), is_accepted
 
 
-def _decision(is_asked: Array, is_accepted: Array) -> Array:
+@attrs.frozen(eq=False)
+class _Measured:
+    side: Side
+    is_sound: Array
+
+    @classmethod
+    def of(
+        cls, measures: tuple[ObjectivePlan, ...], fields: Fields, networks: Networks
+    ) -> _Measured:
+        values, is_sound = measure_finite(measures, fields, networks)
+        return cls(Side(values, networks), is_sound)
+
+
+def _proven(state: RunState, proof: Proof, claim: Array, log_level: Array) -> RunState:
+    """The state with what adapt said of an acceptance kept for the report."""
+    kept = state.proofs
+    here = proof.passes & (jnp.arange(PROOFS) == kept.count % PROOFS)
+    return attrs.evolve(
+        state,
+        proofs=Proofs(
+            count=kept.count + proof.passes,
+            iteration=jnp.where(here, state.iteration, kept.iteration),
+            claim=jnp.where(here, claim, kept.claim),
+            wins=jnp.where(here, proof.wins, kept.wins),
+            losses=jnp.where(here, proof.losses, kept.losses),
+            log_p=jnp.where(here, proof.log_p, kept.log_p),
+            log_level=jnp.where(here, log_level, kept.log_level),
+        ),
+    )
+
+
+def _verdict(outlook: Outlook, level: Array, is_asked: Array, is_accepted: Array) -> Verdict:
     answered = jnp.where(is_accepted, Decision.ACCEPTED, Decision.REJECTED)
-    return jnp.where(is_asked, answered, Decision.NOT_ASKED).astype(jnp.int32)
+    decision = jnp.where(is_asked, answered, Decision.NOT_ASKED).astype(jnp.int32)
+    return Verdict(
+        outlook.wins,
+        outlook.losses,
+        outlook.gain,
+        outlook.error,
+        outlook.power,
+        level,
+        decision,
+        jnp.float32(0),
+        jnp.int32(0),
+    )
 
 
 # ---------------------------------------------------------------- the end of a run
-
-ROUNDING = 1e-6
-"""How far a float32 mean may lie beside a bound that it equals.
-
-98 of 100 can come out an ulp below 0.98. Two shares of fewer than a million examples never lie
-this close.
-"""
-
-
-def holds(value: Array, sign: str, bound: float) -> Array:
-    """Whether `value sign bound`, [] bool; what differs by rounding alone is equal."""
-    slack = ROUNDING * max(1.0, abs(bound))
-    is_above, is_below = value > bound + slack, value < bound - slack
-    match sign:
-        case ">":
-            return is_above
-        case ">=":
-            return ~is_below
-        case "<":
-            return is_below
-        case "<=":
-            return ~is_above
-        case "==":
-            return ~(is_above | is_below)
-        case "!=":
-            return is_above | is_below
-        case _:
-            raise ValueError(f"no comparison: {sign!r}")
 
 
 def outcome(plan: Plan, state: RunState) -> Array:

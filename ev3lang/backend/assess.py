@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import expressions
+from ev3lang.backend import bootstrap, claims, expressions, fronts
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import Rolled, part, stack
-from ev3lang.backend.state import Params, PyTree, Values, is_finite
+from ev3lang.backend.state import Params, PyTree, RunState, Values, is_finite
 from ev3lang.backend.streams import Fields
-from ev3lang.plan.plan import Expr, Forward, FusedPlan, ObjectivePlan, Plan
+from ev3lang.plan.plan import Forward, FusedPlan, ObjectivePlan, Plan
 
 Array: TypeAlias = jax.Array
-
-RESAMPLES = 100
-"""Bootstrap resamples for the standard error of a set objective's difference."""
 
 
 @pytree
@@ -30,8 +28,10 @@ RESAMPLES = 100
 class Ranking:
     """K candidates on assess, in the order of the plan, and the one ranked first."""
 
-    scores: Array  # [K, M] float32, each objective's mean
+    scores: Array  # [K, M] float32, each measure's mean
     is_finite: Array  # [K] bool, False where quarantined
+    keeps: Array  # [K, G] bool, which guards each keeps
+    leading: Array  # [] int32, the key that the ranking went by
     best: Array  # [] int32, 0 where all are lost
     params: Params  # of the best
     values: Values  # of the best
@@ -46,9 +46,10 @@ def measure(objectives: Sequence[ObjectivePlan], fields: Fields, networks: Netwo
 def measure_finite(
     objectives: Sequence[ObjectivePlan], fields: Fields, networks: Networks
 ) -> tuple[Values, Array]:
-    """Every objective's values, and whether they and all models' outputs are finite.
+    """Every objective's values, and whether they and all models' outputs are sound.
 
-    A comparison makes a bool of anything: only the outputs show that it compared with a NaN.
+    Sound is what is finite and in the range that is known of it. A comparison makes a bool of
+    anything: only the outputs show that it compared with a NaN.
     """
     memo: Memo = {}
     values = {
@@ -58,7 +59,17 @@ def measure_finite(
         for objective in objectives
     }
     outputs = [value for expr, value in memo.items() if isinstance(expr, Forward)]
-    return values, is_finite((values, outputs))
+    in_range = [_is_in_range(objective, values[objective.name]) for objective in objectives]
+    return values, is_finite((values, outputs)) & jnp.all(jnp.asarray(in_range, bool))
+
+
+def _is_in_range(objective: ObjectivePlan, values: Array) -> Array:
+    """Whether every value is in the objective's range but for rounding, [] bool."""
+    if objective.range is None or objective.is_binary:
+        return jnp.bool_(True)
+    low, high = objective.range
+    slack = 1e-5 * max(1.0, abs(low), abs(high))
+    return jnp.all((values >= low - slack) & (values <= high + slack))
 
 
 def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
@@ -79,20 +90,19 @@ def rank(
     fields: Fields,
     networks: Networks,
     rolled: Rolled,
-    current: Params,
-    current_values: Values,
+    state: RunState,
     key: Array,
 ) -> Ranking:
     """The candidates measured and ranked, and whether the best becomes current.
 
-    fields    the assess split
-    key       [] the iteration's own, for the bootstrap of a set objective
-    A candidate with a loss, weight, output or value that isn't finite is out. Of equal ones the
-    first by name is best, so that their order in the file says nothing.
+    fields    the assess split, which the state's values of current and accepted are on
+    key       [] the iteration's own, for the bootstrap of a set's value
+    A candidate with a loss, weight, output or value that isn't finite is out. One that breaks a
+    guard comes behind all that keep every guard. Of equal ones the first by name is best, so
+    that their order in the file says nothing.
     """
     plan = fused.plan
-    objective = plan.ranking.keys[0]
-    _, restore = held(current, explored_chains(plan))
+    _, restore = held(state.current, explored_chains(plan))
 
     def of_one(weights: PyTree) -> tuple[Values, Array]:
         values, is_measured = measure_finite(
@@ -102,19 +112,33 @@ def rank(
 
     values, are_finite = _for_each(fused, of_one, rolled)
     are_finite &= jnp.isfinite(rolled.losses)
-    scores = means(plan.measures, values)
-    standing = objective.sign * scores[:, plan.measures.index(objective)]
-    best = _first_by_name(plan, jnp.where(are_finite, standing, -jnp.inf))
-    best_params, best_values = restore(part(rolled.weights, best)), part(values, best)
-    leads = _leads(
+    count = len(plan.candidates)
+    keeps = jnp.stack([_keeps(plan, part(values, k), state) for k in range(count)])
+    compared = _Compared(
         plan,
-        (best_values, networks.holding(best_params)),
-        (current_values, networks.holding(current)),
+        values,
+        means(plan.measures, values),
+        lambda k: networks.holding(restore(part(rolled.weights, k))),
+        state.current_values,
+        networks.holding(state.current),
         fields,
         key,
     )
-    leads &= jnp.any(are_finite)
-    return Ranking(scores, are_finite, best, best_params, best_values, leads)
+    leading = compared.leading()
+    best = compared.best(_without_breakers(are_finite, keeps), leading)
+    current_keeps = jnp.all(_keeps(plan, state.current_values, state))
+    leads = compared.leads(best, leading) & jnp.any(are_finite)
+    leads &= jnp.all(keeps[best]) | ~current_keeps
+    return Ranking(
+        compared.scores,
+        are_finite,
+        keeps,
+        leading,
+        best,
+        restore(part(rolled.weights, best)),
+        part(values, best),
+        leads,
+    )
 
 
 def _for_each(
@@ -126,33 +150,139 @@ def _for_each(
     return stack([of_one(part(rolled.weights, k)) for k in range(len(fused.plan.candidates))])
 
 
-def _first_by_name(plan: Plan, standing: Array) -> Array:
-    """The index of the highest of `[K]`, of equals the candidate whose name comes first."""
-    by_name = sorted(range(len(plan.candidates)), key=lambda k: plan.candidates[k].name)
-    order = jnp.asarray(by_name, jnp.int32)
-    return order[jnp.argmax(standing[order])]
+def _keeps(plan: Plan, values: Values, state: RunState) -> Array:
+    """Which guards a model keeps beside accepted, `[G]` bool."""
+    kept = [claims.keeps(guard, values, state.accepted_values) for guard in plan.guards]
+    return jnp.stack(kept) if kept else jnp.zeros(0, bool)
 
 
-def _leads(
-    plan: Plan,
-    best: tuple[Values, Networks],
-    current: tuple[Values, Networks],
-    fields: Fields,
-    key: Array,
-) -> Array:
-    """Whether the best candidate becomes current by the plan's rule, [] bool."""
-    objective = plan.ranking.keys[0]
-    gains = objective.sign * (best[0][objective.name] - current[0][objective.name])
-    match plan.move:
-        case "always":
+def _without_breakers(are_finite: Array, keeps: Array) -> Array:
+    """Those that keep every guard, `[K]` bool; all that are finite where none does."""
+    sound = are_finite & jnp.all(keeps, axis=-1)
+    return jnp.where(jnp.any(sound), sound, are_finite)
+
+
+# ---------------------------------------------------------------- who is best, and who leads
+
+
+@attrs.frozen(eq=False)
+class _Compared:
+    """K candidates beside each other and beside current.
+
+    values    `[K, B]` or `[K]` of each measure; scores are their means, `[K, M]`
+    holding   the models with a candidate's weights
+    """
+
+    plan: Plan
+    values: Values
+    scores: Array
+    holding: Callable[[int | Array], Networks]
+    current_values: Values
+    current: Networks
+    fields: Fields
+    key: Array
+
+    def signed(self, key: ObjectivePlan) -> Array:
+        """`[K]` float32, a key of the ranking so that more is better."""
+        names = [measure.name for measure in self.plan.measures]
+        return key.sign * self.scores[:, names.index(key.name)]
+
+    def leading(self) -> Array:
+        """[] int32, the key that is furthest from its target, by current on assess.
+
+        A distance is in widths of the range that is known, else in sizes of the target. Where all
+        targets are reached, the one that is passed by least.
+        """
+        if self.plan.ranking.kind != "priority":
+            return jnp.int32(0)
+        keys = self.plan.ranking.keys
+        return jnp.argmax(
+            jnp.stack(
+                [
+                    key.sign * (_target(key) - jnp.mean(self.current_values[key.name])) / _unit(key)
+                    for key in keys
+                ]
+            )
+        ).astype(jnp.int32)
+
+    def best(self, alive: Array, leading: Array) -> Array:
+        """[] int32, the best of those that are alive, `[K]` bool."""
+        keys = self.plan.ranking.keys
+        match self.plan.ranking.kind:
+            case "priority":
+                standing = jnp.stack([self.signed(key) for key in keys])[leading]
+                return self._first(standing, alive)
+            case "pareto":
+                points = jnp.stack([self.signed(key) for key in keys], axis=-1)
+                worst = fronts.worst(keys, points, alive)
+                volumes = fronts.volumes(points, worst)
+                return self._first(volumes, fronts.is_on_front(points, alive))
+            case "then":
+                for key in keys[:-1]:
+                    top = self._first(self.signed(key), alive)
+                    alive &= self._is_level(key, top)
+                return self._first(self.signed(keys[-1]), alive)
+
+    def _first(self, standing: Array, alive: Array) -> Array:
+        """The index of the highest of `[K]`, of equals the candidate whose name comes first."""
+        candidates = self.plan.candidates
+        by_name = sorted(range(len(candidates)), key=lambda k: candidates[k].name)
+        order = jnp.asarray(by_name, jnp.int32)
+        return order[jnp.argmax(jnp.where(alive, standing, -jnp.inf)[order])]
+
+    def _is_level(self, key: ObjectivePlan, top: Array) -> Array:
+        """Which candidates lie within one paired standard error of the best one, `[K]` bool."""
+        values = self.values[key.name]
+        best = values[top], partial(self.holding, top)
+        return jnp.stack(
+            [
+                self._is_no_worse(key, (values[k], partial(self.holding, k)), best)
+                for k in range(len(values))
+            ]
+        )
+
+    def leads(self, best: Array, leading: Array) -> Array:
+        """Whether the best candidate becomes current by the plan's rule, [] bool.
+
+        By several keys of a front it is worse where it is behind in one and ahead in none.
+        """
+        if self.plan.move == "always":
             return jnp.bool_(True)
-        case "when better":
-            return jnp.sum(gains) > 0
-        case "unless worse" if objective.value.level == "set":
-            error = _bootstrap_error(objective.value, fields, best[1], current[1], key)
-            return gains >= -error
-        case "unless worse":
+        keys = self.plan.ranking.keys[:1]
+        if self.plan.ranking.kind != "then":
+            keys = self.plan.ranking.keys
+        no_worse = jnp.stack([self._moves(key, best) for key in keys])
+        if self.plan.ranking.kind == "priority":
+            return no_worse[leading]
+        gains = jnp.stack([jnp.mean(self._gains(key, best)) for key in keys])
+        return jnp.all(no_worse) | (len(keys) > 1) & jnp.any(gains > 0)
+
+    def _gains(self, key: ObjectivePlan, best: Array) -> Array:
+        return key.sign * (self.values[key.name][best] - self.current_values[key.name])
+
+    def _moves(self, key: ObjectivePlan, best: Array) -> Array:
+        if self.plan.move == "when better":
+            return jnp.sum(self._gains(key, best)) > 0
+        return self._is_no_worse(
+            key,
+            (self.values[key.name][best], lambda: self.holding(best)),
+            (self.current_values[key.name], lambda: self.current),
+        )
+
+    def _is_no_worse(
+        self,
+        key: ObjectivePlan,
+        one: tuple[Array, Callable[[], Networks]],
+        other: tuple[Array, Callable[[], Networks]],
+    ) -> Array:
+        """Whether one is behind another by at most one paired standard error, [] bool."""
+        gains = key.sign * (one[0] - other[0])
+        if key.value.level != "set":
             return is_within_one_error(gains)
+        count = len(next(iter(self.fields.values())))
+        difference = bootstrap.difference(key.value, self.fields, one[1](), other[1]())
+        drawn = named(self.key, "resamples")
+        return gains >= -bootstrap.standard_error(difference, drawn, count)
 
 
 def is_within_one_error(gains: Array) -> Array:
@@ -168,34 +298,13 @@ def is_within_one_error(gains: Array) -> Array:
     return (total >= 0) | ((gains.ndim > 0) & (jnp.square(total) <= squares))
 
 
-def _bootstrap_error(
-    value: Expr, fields: Fields, first: Networks, second: Networks, key: Array
-) -> Array:
-    """The standard deviation of a set value's difference over resampled examples.
+def _target(key: ObjectivePlan) -> float:
+    assert key.target is not None, f"{key.name} has no target to be far from"
+    return key.target
 
-    Models are applied once: a resample takes rows of their outputs.
-    Source: Efron (1979), Annals of Statistics 7:1-26.
-    """
-    applications = expressions.applications([value], first.plans)
-    count = next(iter(fields.values())).shape[0]
 
-    def outputs(networks: Networks) -> Memo:
-        memo: Memo = {}
-        for each in applications:
-            expressions.evaluate(each, fields, networks, memo)
-        return {each: memo[each] for each in applications}
-
-    known = outputs(first), outputs(second)
-
-    def difference(rows: Array) -> Array:
-        drawn = {name: field[rows] for name, field in fields.items()}
-        one, other = (
-            expressions.evaluate(
-                value, drawn, networks, {expr: output[rows] for expr, output in memo.items()}
-            )
-            for networks, memo in zip((first, second), known, strict=True)
-        )
-        return one - other
-
-    rows = jax.random.randint(named(key, "resamples"), (RESAMPLES, count), 0, count)
-    return jnp.std(jax.vmap(difference)(rows), ddof=1)
+def _unit(key: ObjectivePlan) -> float:
+    """What a distance from the target is measured in."""
+    if key.range is not None:
+        return key.range[1] - key.range[0]
+    return abs(_target(key)) or 1.0

@@ -15,7 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import adapt, assess, cached, expressions, models, optimizers, streams
+from ev3lang.backend import (
+    adapt,
+    assess,
+    cached,
+    challenger,
+    expressions,
+    fronts,
+    models,
+    optimizers,
+    streams,
+)
 from ev3lang.backend.descent import KNOWN, pool
 from ev3lang.backend.explore import (
     count_of,
@@ -29,7 +39,7 @@ from ev3lang.backend.explore import (
 )
 from ev3lang.backend.feeding import Feeder, host_streams
 from ev3lang.backend.keys import named
-from ev3lang.backend.layout import held
+from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import (
     Rolled,
     averaged,
@@ -37,12 +47,30 @@ from ev3lang.backend.rollout import (
     gradient_step,
     known,
     no_average,
+    part,
 )
-from ev3lang.backend.state import Params, PyTree, Record, RunState, blank_record, pick
+from ev3lang.backend.state import (
+    Front,
+    Params,
+    PyTree,
+    Record,
+    RunState,
+    blank_record,
+    no_proofs,
+    pick,
+)
 from ev3lang.backend.streams import Block, Data, Fields
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import BaselinePlan, Expr, FusedPlan, Plan, fields_of
+from ev3lang.plan.plan import (
+    BaselinePlan,
+    Challenger,
+    Expr,
+    FusedPlan,
+    Plan,
+    Reference,
+    fields_of,
+)
 from ev3lang.plan.simplify import stable
 
 Array: TypeAlias = jax.Array
@@ -183,7 +211,7 @@ def fields_read(plan: Plan) -> tuple[str, ...]:
     """The fields that a run needs of its data, sorted."""
     return fields_of(
         *plan.losses,
-        *(objective.value for objective in plan.objectives),
+        *(measure.value for measure in plan.measures),
         *(shown.value for shown in plan.shown),
     )
 
@@ -269,14 +297,29 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
         opt_states=tuple(start_optimizer(plan, each.optimizer, current) for each in plan.descents),
         streams=start_streams(plan, key, data),
         key=key,
-        log_budget=jnp.log(jnp.float32(plan.rule.delta)),
+        log_budget=_start_budget(plan),
         current_values=values,
         accepted_values=values,
         current_steps=zero,
         accepted_steps=zero,
         lost_in_a_row=zero,
         outcome=jnp.int32(Outcome.RUNNING),
+        leading=zero,
+        proofs=no_proofs(),
+        challengers=challenger.start(plan, current) if has_challengers(plan) else None,
+        front=fronts.start(current, len(plan.ranking.keys))
+        if plan.ranking.kind == "pareto"
+        else None,
     )
+
+
+def has_challengers(plan: Plan) -> bool:
+    return isinstance(plan.rule, Challenger)
+
+
+def _start_budget(plan: Plan) -> Array:
+    """log of the chance to be wrong that a run may spend; of none where its rule bounds none."""
+    return jnp.log(jnp.float32(0.0 if isinstance(plan.rule, Reference) else plan.rule.delta))
 
 
 def _start_weights(plan: Plan, given: Mapping[str, Params], key: Array) -> Params:
@@ -299,26 +342,19 @@ def iterate(
 
     fields = _examples(plan, data, state.key, "assess", iteration)
     state = _measured_anew(plan, state, fields)
-    ranking = assess.rank(
-        fused,
-        fields,
-        base,
-        rolled,
-        state.current,
-        state.current_values,
-        named(state.key, "assess", iteration),
-    )
-    state = _moved(plan, state, rolled, ranking)
     state = attrs.evolve(state, iteration=iteration + 1, streams=moved_streams)
-
-    state, verdict = adapt.decide(
-        plan,
-        state,
-        base,
-        lambda: _examples(plan, data, state.key, "adapt", iteration),
-        _ratio(data),
-        jnp.any(ranking.is_finite),
-    )
+    verdict = None
+    if has_challengers(plan):
+        state, verdict = adapt.challenge(plan, state, base, fields)
+    ranking = assess.rank(fused, fields, base, rolled, state, named(state.key, "assess", iteration))
+    state = _moved(plan, state, rolled, ranking)
+    if verdict is not None:
+        state = challenger.enter(plan, state, ranking.leads)
+        assert state.challengers is not None
+        state = attrs.evolve(state, log_budget=challenger.left(plan, state.challengers))
+    else:
+        splits = _splits(plan, data, state.key, fields, iteration)
+        state, verdict = adapt.decide(plan, state, base, splits, jnp.any(ranking.is_finite))
     state = attrs.evolve(state, outcome=adapt.outcome(plan, state))
     return state, _record(
         plan,
@@ -327,6 +363,7 @@ def iterate(
         scores=ranking.scores,
         loss=rolled.losses,
         is_finite=ranking.is_finite,
+        keeps=ranking.keeps,
         chosen=jnp.where(jnp.any(ranking.is_finite), ranking.best, -1),
         moved=ranking.leads,
     )
@@ -342,7 +379,7 @@ def run(
 ) -> tuple[RunState, Record, Array, Record]:
     """Up to `count` iterations, and at the spec's own stop the last query: a segment."""
     plan = fused.plan
-    blank = blank_record(len(plan.candidates), len(plan.measures))
+    blank = blank_record(len(plan.candidates), len(plan.measures), len(plan.guards))
     ring = jax.tree.map(lambda leaf: jnp.zeros((SEGMENT, *leaf.shape), leaf.dtype), blank)
     time = jnp.where(is_time_up, jnp.int32(Outcome.TIME), jnp.int32(Outcome.RUNNING))
     state = attrs.evolve(state, outcome=adapt.first(state.outcome, time))
@@ -369,14 +406,10 @@ def run(
 
 def _closed(plan: Plan, data: Data, state: RunState, is_closing: Array) -> tuple[RunState, Record]:
     """The state after the last query and that query's record, where it is time for it."""
-    closed, verdict = adapt.close(
-        plan,
-        state,
-        networks(plan, state.frozen),
-        lambda: _examples(plan, data, state.key, "adapt", state.iteration),
-        _ratio(data),
-        is_closing,
-    )
+    # the draw that the state's values are on is the last iteration's
+    fields = _examples(plan, data, state.key, "assess", state.iteration - 1)
+    splits = _splits(plan, data, state.key, fields, state.iteration)
+    closed, verdict = adapt.close(plan, state, networks(plan, state.frozen), splits, is_closing)
     return closed, _record(plan, closed, verdict)
 
 
@@ -400,6 +433,8 @@ def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
         state,
         current=pick(ranking.leads, ranking.params, state.current),
         current_values=pick(ranking.leads, ranking.values, state.current_values),
+        leading=ranking.leading,
+        front=_front(plan, state, rolled, ranking),
         current_steps=state.current_steps + jnp.where(ranking.leads, steps[ranking.best], 0),
         opt_states=tuple(
             pick(is_finite, opt_state, start_optimizer(plan, candidate.optimizer, state.current))
@@ -411,6 +446,26 @@ def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
     )
 
 
+def _front(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking) -> Front | None:
+    """The front with this iteration's candidates; None where the ranking keeps none."""
+    front = state.front
+    if front is None:
+        return None
+    _, restore = held(state.current, explored_chains(plan))
+    names = [measure.name for measure in plan.measures]
+    places = jnp.asarray([names.index(key.name) for key in plan.ranking.keys])
+    for k in range(len(plan.candidates)):
+        front = fronts.joined(
+            front,
+            plan.ranking.keys,
+            restore(part(rolled.weights, k)),
+            ranking.scores[k, places],
+            ranking.is_finite[k] & jnp.all(ranking.keeps[k]),
+            state.iteration,
+        )
+    return front
+
+
 def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: Array) -> Record:
     """What the host hears of an iteration or, without candidates, of the last query."""
     return attrs.evolve(
@@ -420,9 +475,14 @@ def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: A
         accepted=assess.means(plan.measures, state.accepted_values),
         wins=verdict.wins,
         losses=verdict.losses,
+        gain=verdict.gain,
+        error=verdict.error,
         decision=verdict.decision,
         power=verdict.power,
         log_level=verdict.log_level,
+        log_evidence=verdict.log_evidence,
+        age=verdict.age,
+        leading=state.leading,
         log_budget=state.log_budget,
         outcome=state.outcome,
         **candidates,
@@ -434,10 +494,11 @@ def _examples(plan: Plan, data: Data, key: Array, split: str, draw: Array) -> Fi
     return streams.examples(plan.data, data.splits[split], data.scales, key, split, draw)
 
 
-def _ratio(data: Data) -> float:
-    """Examples in adapt over examples in assess; evaluation draws are of one size."""
-    counts = [len(next(iter(data.splits[split].values()), ())) for split in ("adapt", "assess")]
-    return counts[0] / counts[1] if all(counts) else 1.0
+def _splits(plan: Plan, data: Data, key: Array, fields: Fields, draw: Array) -> adapt.Splits:
+    """What a decision is made on: `fields` of assess, and adapt or a draw in its place."""
+    adapt_split = data.splits["adapt"]
+    count = len(next(iter(adapt_split.values()), ())) or len(next(iter(fields.values())))
+    return adapt.Splits(fields, lambda: _examples(plan, data, key, "adapt", draw), count)
 
 
 # ---------------------------------------------------------------- beside the run

@@ -49,14 +49,24 @@ def power(wins: Array, losses: Array, ratio: float, log_level: Array) -> Array:
     Source: DESIGN.md, 3; the normal predictive distribution of the adapt split's z-score given
     assess's, shrunk by a half against the choice of the best candidate.
     """
-    observed = (wins - losses) / jnp.sqrt(wins + losses + 1.0) - 0.5
-    shift = observed * math.sqrt(ratio) - upper_quantile(log_level)
+    return predicted((wins - losses) / jnp.sqrt(wins + losses + 1.0), ratio, log_level)
+
+
+def predicted(standing: Array, ratio: float, log_level: Array) -> Array:
+    """The predicted chance that a test by a z-score passes, [] float32 in [0, 1].
+
+    standing  [] float32, the gain on assess over its standard error
+    """
+    shift = (standing - 0.5) * math.sqrt(ratio) - upper_quantile(log_level)
     return jax.scipy.stats.norm.cdf(shift / math.sqrt(1 + ratio))
 
 
-def is_asked(wins: Array, losses: Array, predicted: Array) -> Array:
-    """Whether to spend a query: assess favours current, and the test will probably see it."""
-    return (wins > losses) & (predicted >= LEAST_POWER)
+def discordant(gains: Array) -> tuple[Array, Array]:
+    """How many examples the first model alone, and the second alone, gets right: [] int32 each.
+
+    gains   [B] float32, 1 where the first alone is right, -1 where the second is, else 0
+    """
+    return jnp.sum(gains > 0, dtype=jnp.int32), jnp.sum(gains < 0, dtype=jnp.int32)
 
 
 def passes(wins: Array, losses: Array, log_level: Array) -> Array:

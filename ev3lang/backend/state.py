@@ -28,12 +28,62 @@ class Decision(enum.IntEnum):
     ACCEPTED = 2
 
 
+PROOFS = 64
+"""Acceptances whose evidence is kept for the report; of more, the last."""
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Proofs:
+    """What adapt said at each acceptance: read once the run's own stop has closed the evidence."""
+
+    count: Array  # [] int32, acceptances so far; number i stands in row i mod PROOFS
+    iteration: Array  # [PROOFS] int32
+    claim: Array  # [PROOFS] int32, the place of what improved among the rule's claims
+    wins: Array  # [PROOFS] int32, adapt examples that the new model alone got right
+    losses: Array  # [PROOFS] int32, those that the old one alone did
+    log_p: Array  # [PROOFS] float32 in nats, log of the p-value or of a bound on it
+    log_level: Array  # [PROOFS] float32 in nats, what the test was allowed
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Challengers:
+    """Frozen candidates that gather evidence against accepted, a slot each: S slots.
+
+    T tests each: of the claim, then of each guard that must be proven.
+    """
+
+    params: Params  # [S, ...]
+    steps: Array  # [S] int32, gradient steps that led to them
+    is_filled: Array  # [S] bool
+    claim: Array  # [S] int32, which of the rule's claims they are to show
+    age: Array  # [S] int32, iterations that they have gathered evidence
+    alpha: Array  # [S] float32, the chance to be wrong that each may spend
+    excess: Array  # [S] float32, the sum over iterations of the mean gain beyond the margin
+    log_wealths: Array  # [S, T, 8] float32 in nats, of each stake
+    started: Array  # [] int32, challengers so far
+    inherited: Array  # [] float32, what earlier ones left for the next
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Front:
+    """Models that none found so far is better than in every key of the ranking: F places."""
+
+    params: Params  # [F, ...]
+    scores: Array  # [F, P] float32, of each key, as assess measured them when they were found
+    iteration: Array  # [F] int32, when they were found
+    is_filled: Array  # [F] bool
+
+
 @pytree
 @attrs.frozen(eq=False)
 class RunState:
     """All a step reads and writes; all a checkpoint holds.
 
-    Nothing here was computed from the adapt split but the bits that accepted and log_budget show.
+    But for `proofs`, nothing here was computed from the adapt split except the bits that accepted
+    and log_budget show, and nothing reads `proofs` while the run goes on.
     """
 
     iteration: Array  # [] int32, iterations done
@@ -50,6 +100,10 @@ class RunState:
     accepted_steps: Array  # [] int32, gradient steps that led to accepted
     lost_in_a_row: Array  # [] int32, iterations since a candidate was last finite
     outcome: Array  # [] int32, an Outcome; the first that isn't RUNNING is kept
+    leading: Array  # [] int32, the ranking's key that leads this iteration
+    proofs: Proofs
+    challengers: Challengers | None  # of rule challenger alone
+    front: Front | None  # of a ranking by pareto alone
 
 
 @pytree
@@ -61,9 +115,11 @@ class Record:
     """
 
     iteration: Array  # [] int32, from 1
-    scores: Array  # [K, M] float32, each objective on assess
+    scores: Array  # [K, M] float32, each measure on assess
     loss: Array  # [K] float32, mean training loss of the roll-out
     is_finite: Array  # [K] bool, False where quarantined
+    keeps: Array  # [K, G] bool, which guards each candidate keeps
+    leading: Array  # [] int32, the ranking's key that led
     chosen: Array  # [] int32, the best candidate, -1 where all are lost
     moved: Array  # [] bool, whether it became current
     decision: Array  # [] int32, a Decision
@@ -71,13 +127,17 @@ class Record:
     accepted: Array  # [M] float32, on assess, after the iteration
     wins: Array  # [] int32, assess examples that current alone gets right, when deciding
     losses: Array  # [] int32, those that accepted alone gets right
+    gain: Array  # [] float32, current's gain over accepted on assess
+    error: Array  # [] float32, its standard error
     power: Array  # [] float32 in [0, 1], predicted from them
     log_level: Array  # [] float32, of the query that was or would have been asked
+    log_evidence: Array  # [] float32, log wealth of the challenger that is nearest to acceptance
+    age: Array  # [] int32, iterations that it has gathered evidence
     log_budget: Array  # [] float32, log b after the iteration
     outcome: Array  # [] int32, an Outcome
 
 
-def blank_record(candidates: int, objectives: int) -> Record:
+def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
     """A record of zeros: the shapes and dtypes of every record of the plan."""
     whole, real = jnp.int32(0), jnp.float32(0)
     return Record(
@@ -85,6 +145,8 @@ def blank_record(candidates: int, objectives: int) -> Record:
         scores=jnp.zeros((candidates, objectives), jnp.float32),
         loss=jnp.zeros(candidates, jnp.float32),
         is_finite=jnp.zeros(candidates, bool),
+        keeps=jnp.zeros((candidates, guards), bool),
+        leading=whole,
         chosen=whole,
         moved=jnp.bool_(False),
         decision=whole,
@@ -92,11 +154,21 @@ def blank_record(candidates: int, objectives: int) -> Record:
         accepted=jnp.zeros(objectives, jnp.float32),
         wins=whole,
         losses=whole,
+        gain=real,
+        error=real,
         power=real,
         log_level=real,
+        log_evidence=real,
+        age=whole,
         log_budget=real,
         outcome=whole,
     )
+
+
+def no_proofs() -> Proofs:
+    """Nothing accepted so far."""
+    whole, real = jnp.zeros(PROOFS, jnp.int32), jnp.zeros(PROOFS, jnp.float32)
+    return Proofs(jnp.int32(0), whole, whole, whole, whole, real, real)
 
 
 def pick(is_first: Array, first: PyTree, second: PyTree) -> PyTree:

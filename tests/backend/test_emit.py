@@ -433,5 +433,5 @@ def test_an_endless_report_is_a_draw_of_its_own() -> None:
 
 def test_a_rule_for_right_and_wrong_refuses_other_objectives() -> None:
     plan = attrs.evolve(PLAN, rule=examples.gate(examples.LOG_LOSS))
-    with pytest.raises(AssertionError, match="counts right and wrong"):
+    with pytest.raises(AssertionError, match="McNemar counts right and wrong"):
         program_of(plan).step(program_of(plan).init(jax.random.key(0)))

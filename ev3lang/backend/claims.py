@@ -1,0 +1,174 @@
+"""Claims on the adapt split: what assess promises of a test, and the test itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+
+from ev3lang.backend import betting, bootstrap, gate
+from ev3lang.backend.comparing import holds
+from ev3lang.backend.expressions import Networks
+from ev3lang.backend.keys import named
+from ev3lang.backend.pytree import pytree
+from ev3lang.backend.state import Values
+from ev3lang.backend.streams import Fields
+from ev3lang.plan.plan import Claim, Guard
+
+Array: TypeAlias = jax.Array
+
+
+@attrs.frozen(eq=False)
+class Side:
+    """A model as a claim sees it: its values on a split, and how to have others."""
+
+    values: Values
+    networks: Networks
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Outlook:
+    """What assess says of a claim that is to be tested on adapt."""
+
+    wins: Array  # [] int32, examples on which current alone is right; 0 where none can be
+    losses: Array  # [] int32, examples on which accepted alone is
+    gain: Array  # [] float32, the mean gain, or the set's
+    error: Array  # [] float32, its standard error
+    favours: Array  # [] bool, whether the gain is above the margin
+    power: Array  # [] float32 in [0, 1], the predicted chance that the test passes
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Proof:
+    """What a test on adapt came to; nothing of it but the bit may leave the device in a run."""
+
+    passes: Array  # [] bool
+    wins: Array  # [] int32
+    losses: Array  # [] int32
+    log_p: Array  # [] float32 in nats, log of the p-value or of a bound on it
+
+
+def gains(claim: Claim, values: Values, accepted: Values) -> Array:
+    """How much more a model is worth than `factor` times accepted: `[B]`, or `[]` of a set."""
+    name = claim.measure.name
+    return claim.measure.sign * (values[name] - claim.factor * accepted[name])
+
+
+def excess(claim: Claim, gained: Array) -> Array:
+    """How far gains pass the margin, over the most they can: `[B]` float32 in [-1, 1]."""
+    assert math.isfinite(claim.scale), f"{claim.measure.name} has no known range"
+    return (gained - claim.margin) / claim.scale
+
+
+def is_in_range(gained: Array) -> Array:
+    """Whether every excess lies in [-1, 1] but for rounding, [] bool; False for a NaN."""
+    return jnp.all(jnp.abs(gained) <= 1 + 1e-5)
+
+
+def keeps(guard: Guard, values: Values, accepted: Values) -> Array:
+    """Whether a model keeps a guard on the examples that the values are of, [] bool."""
+    gained = jnp.mean(gains(guard.claim, values, accepted))
+    kept = holds(gained, ">" if guard.is_strict else ">=", guard.claim.margin)
+    return kept & jnp.isfinite(gained)
+
+
+def keeps_all(guards: tuple[Guard, ...], values: Values, accepted: Values) -> Array:
+    """Whether a model keeps every guard, [] bool."""
+    kept = [keeps(guard, values, accepted) for guard in guards]
+    return jnp.all(jnp.stack(kept)) if kept else jnp.bool_(True)
+
+
+def outlook(
+    claim: Claim,
+    current: Side,
+    accepted: Side,
+    fields: Fields,
+    examples: int,
+    log_level: Array,
+    key: Array,
+) -> Outlook:
+    """What assess says of a claim.
+
+    fields     the assess split, for a bootstrap
+    examples   of the adapt split
+    log_level  [] float32 in nats, of the test to come
+    """
+    gained = gains(claim, current.values, accepted.values)
+    count = len(next(iter(fields.values())))
+    ratio = examples / count
+    none = jnp.int32(0)
+    if claim.test == "mcnemar":
+        assert claim.measure.is_binary, f"McNemar counts right and wrong; {claim} is neither"
+        wins, losses = gate.discordant(gained)
+        mean = jnp.mean(gained)
+        error = jnp.sqrt(jnp.maximum(wins + losses - jnp.square(mean) * count, 0)) / count
+        predicted = gate.power(wins, losses, ratio, log_level)
+        return Outlook(wins, losses, mean, error, wins > losses, predicted)
+    if claim.test == "betting":
+        mean, error = jnp.mean(gained), jnp.std(gained) / math.sqrt(max(count - 1, 1))
+        surplus = excess(claim, gained)
+        stake = betting.bet(surplus, examples, log_level)
+        predicted = betting.power(surplus, stake, examples, log_level)
+        return Outlook(none, none, mean, error, mean > claim.margin, predicted)
+    error = bootstrap.standard_error(_difference(claim, fields, current, accepted), key, count)
+    # on so few examples that no resample differs nothing is known
+    standing = jnp.where(error > 0, (gained - claim.margin) / error, 0.0)
+    predicted = gate.predicted(standing, ratio, log_level) * bootstrap.is_affordable(log_level)
+    return Outlook(none, none, gained, error, gained > claim.margin, predicted)
+
+
+def test(
+    claim: Claim,
+    current: Side,
+    accepted: Side,
+    on_assess: tuple[Values, Values],
+    fields: Fields,
+    log_level: Array,
+    key: Array,
+) -> Proof:
+    """The claim's test on the adapt split.
+
+    current, accepted  with their values on adapt
+    on_assess          their values on assess, which a bet is chosen by
+    fields             the adapt split
+    log_level          [] float32 in nats
+    key                of the order in which examples are bet on, and of resamples
+    """
+    gained = gains(claim, current.values, accepted.values)
+    count = len(next(iter(fields.values())))
+    none = jnp.int32(0)
+    if claim.test == "mcnemar":
+        wins, losses = gate.discordant(gained)
+        return Proof(
+            gate.passes(wins, losses, log_level), wins, losses, gate.log_tail(wins, losses)
+        )
+    if claim.test == "betting":
+        stake = betting.bet(excess(claim, gains(claim, *on_assess)), count, log_level)
+        surplus = excess(claim, gained)
+        order = jax.random.permutation(named(key, "order"), count)
+        wealth = betting.log_wealth(surplus[order], stake)
+        is_won = is_in_range(surplus) & (wealth >= -log_level + betting.MARGIN)
+        return Proof(is_won, none, none, -wealth)
+    log_p = bootstrap.log_p(
+        _difference(claim, fields, current, accepted),
+        named(key, "resamples"),
+        count,
+        claim.margin,
+        log_level,
+        claim.measure.sign,
+    )
+    is_shown = (log_p <= log_level) & (gained > claim.margin) & bootstrap.is_affordable(log_level)
+    return Proof(is_shown, none, none, log_p)
+
+
+def _difference(
+    claim: Claim, fields: Fields, current: Side, accepted: Side
+) -> bootstrap.Difference:
+    return bootstrap.difference(
+        claim.measure.value, fields, current.networks, accepted.networks, claim.factor
+    )
