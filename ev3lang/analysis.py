@@ -16,6 +16,7 @@ from ev3lang.check.allowances import silenced
 from ev3lang.check.checking import MOST_DEEP
 from ev3lang.check.partial import believable
 from ev3lang.check.program import check
+from ev3lang.check.sweeps import Point
 from ev3lang.check.typed import Facts, TypedProgram
 from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, has_errors
 from ev3lang.project import Read, read_file, used_files
@@ -30,7 +31,8 @@ class Analysis:
     """What became of a source.
 
     tree         as much of it as could be read
-    program      None where there are errors, or parts that can't be run yet
+    points       every run that it asks for: one without settings, or one for each combination of
+                 its sweep; none where there are errors, or parts that can't be run yet
     diagnostics  errors and warnings in the order of the text
     used         the files that it brings in by `use`
     types        what is known of each expression, by its place, in broken files too
@@ -40,12 +42,17 @@ class Analysis:
 
     source: Source
     tree: tree.SyntaxTree
-    program: TypedProgram | None
+    points: tuple[Point, ...]
     diagnostics: tuple[Diagnostic, ...]
     used: tuple[Source, ...] = ()
     declarations: tuple[Declaration, ...] = ()
     types: Mapping[Span, Facts] = MappingProxyType({})
     definitions: Mapping[Span, Span] = MappingProxyType({})
+
+    @property
+    def program(self) -> TypedProgram | None:
+        """That of the first point; None where there is none."""
+        return self.points[0].program if self.points else None
 
     def type_at(self, offset: int) -> tuple[Span, Facts] | None:
         """The smallest expression around an offset whose type is known, and what is known."""
@@ -88,11 +95,13 @@ def analyze(
     source: Source,
     overrides: Mapping[str, str] = MappingProxyType({}),
     read: Read = read_file,
+    seed: int | None = None,
 ) -> Analysis:
     """Parse and check a source, with the files that it uses.
 
     overrides  params set from outside, each value as text: `{"width": "32"}`
     read       where the text of a used file comes from
+    seed       instead of the spec's own
     """
     syntax_tree, found = parse(source)
     used = used_files(source, syntax_tree, read)
@@ -116,14 +125,16 @@ def analyze(
     whole = (*used.declarations, *syntax_tree.declarations)
     if has_errors(used.diagnostics):
         # A used file that can't be read may declare any name.
-        return Analysis(source, syntax_tree, None, found, used.sources)
+        return Analysis(source, syntax_tree, (), found, used.sources)
     try:
-        checked = check(attrs.evolve(syntax_tree, declarations=whole), values, default_name(source))
+        checked = check(
+            attrs.evolve(syntax_tree, declarations=whole), values, default_name(source), seed
+        )
     except RecursionError:
         # Each declaration nests less than the parser allows, and all of them together more than
         # Python does: nothing that a person writes, and no reason to fall over.
         deep = errors.too_deep(syntax_tree.declarations[0].keyword_span, MOST_DEEP)
-        return Analysis(source, syntax_tree, None, in_order((*found, deep)), used.sources)
+        return Analysis(source, syntax_tree, (), in_order((*found, deep)), used.sources)
     if has_errors(found):
         more = believable(checked.diagnostics, found, syntax_tree)
         diagnostics = in_order((*found, *more))
@@ -132,7 +143,7 @@ def analyze(
     return Analysis(
         source,
         syntax_tree,
-        None if has_errors(found) else checked.program,
+        () if has_errors(found) else checked.points,
         diagnostics,
         used.sources,
         tuple(each for each in whole if not isinstance(each, tree.Use)),

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from ev3lang import __version__
@@ -25,7 +24,7 @@ from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Source, Span
 
 if TYPE_CHECKING:
-    from ev3lang.plan.plan import Plan
+    from ev3lang.compile import Experiment
 
 STARTED_S = time.perf_counter()
 
@@ -147,20 +146,18 @@ def run(
     if source is None:
         _print_diagnostics(found, "text", is_error=True)
         return FINDINGS
-    analysis = analyze(source, overrides)
+    analysis = analyze(source, overrides, seed=seed)
     if has_errors(analysis.refusals) or not quiet:
         _print_diagnostics(analysis.refusals, "text", is_error=True)
     if has_errors(analysis.refusals):
         return FINDINGS
-    plan = experiment(analysis).plan
-    if seed is not None:
-        plan = attrs.evolve(plan, seed=seed)
-    return _run(plan, analysis.whole, overrides, device, out, allow_python, is_quiet=quiet)
+    asked = experiment(analysis)
+    run_all = _sweep if asked.is_sweep else _run
+    return run_all(asked, overrides, device, out, allow_python, is_quiet=quiet)
 
 
 def _run(
-    plan: Plan,
-    source: Source,
+    asked: Experiment,
     overrides: dict[str, str],
     device: str,
     out: Path | None,
@@ -171,15 +168,15 @@ def _run(
     from ev3lang.backend.modules import ModuleError
     from ev3lang.runtime.checkpoints import WeightsError
     from ev3lang.runtime.device import DeviceError
-    from ev3lang.runtime.faults import DataError
+    from ev3lang.runtime.faults import DataError, MemoryFault
     from ev3lang.runtime.run import run
     from ev3lang.runtime.terminal import display, show_report
 
     shown = display(sys.stdout, is_quiet=is_quiet)
     try:
         result = run(
-            plan,
-            source,
+            asked.plan,
+            asked.source,
             overrides=overrides,
             on=device,
             out=out,
@@ -187,7 +184,7 @@ def _run(
             import_s=time.perf_counter() - STARTED_S,
             allow_python=allow_python,
         )
-    except (DataError, DeviceError, ModuleError, WeightsError) as error:
+    except (DataError, DeviceError, MemoryFault, ModuleError, WeightsError) as error:
         shown.close()
         click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
         is_spec_fault = isinstance(error, (DataError, ModuleError)) and error.is_spec_fault
@@ -206,6 +203,52 @@ def _run(
         else:
             show_report(result.report, str(result.folder), sys.stdout)
     return result.report.outcome.exit_status
+
+
+def _sweep(
+    asked: Experiment,
+    overrides: dict[str, str],
+    device: str,
+    out: Path | None,
+    allow_python: tuple[str, ...],
+    *,
+    is_quiet: bool,
+) -> int:
+    from ev3lang.runtime.device import DeviceError
+    from ev3lang.runtime.sweep import sweep
+    from ev3lang.runtime.terminal import display, show_sweep
+
+    shown = display(sys.stdout, is_quiet=is_quiet)
+    try:
+        result = sweep(
+            asked.points,
+            asked.source,
+            overrides=overrides,
+            on=device,
+            out=out,
+            listen=shown,
+            import_s=time.perf_counter() - STARTED_S,
+            allow_python=allow_python,
+        )
+    except DeviceError as error:
+        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        return FAILURE
+    except OSError as error:
+        shown.close()
+        click.echo(f"ev3lang: the sweep's files can't be written: {_words(error)}", err=True)
+        click.echo("  make room there, or choose another folder with --out", err=True)
+        return FAILURE
+    finally:
+        shown.close()
+    with suppress(BrokenPipeError):
+        if is_quiet:
+            click.echo(result.folder)
+        else:
+            show_sweep(result.report, str(result.folder), sys.stdout)
+    if result.is_cut_off:
+        # the device may be at work yet
+        raise KeyboardInterrupt
+    return result.report.exit_status
 
 
 # ---------------------------------------------------------------- check
@@ -327,6 +370,61 @@ def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
     return paths
 
 
+# ---------------------------------------------------------------- plan
+
+
+@commands.command()
+@click.argument("spec", metavar="SPEC")
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Give a param of the spec another value; may be repeated.",
+)
+@click.option(
+    "--output-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="For people or for machines.",
+)
+def plan(spec: str, settings: tuple[str, ...], output_format: str) -> int:
+    """Show what a run of SPEC would cost and what gains it could prove, without running it.
+
+    Candidates, parameters, operations, memory, the rule of acceptance, and the smallest gain that
+    the split can show, with as much data and with more.
+    """
+    from ev3lang.analysis import analyze
+
+    overrides = _overrides(settings)
+    path = Path(spec)
+    _require_file(path)
+    source, found = read_source(path)
+    if source is not None:
+        analysis = analyze(source, overrides)
+        found = analysis.refusals
+    is_refused = source is None or has_errors(found)
+    if is_refused:
+        _print_diagnostics(found, output_format, is_error=output_format == "text")
+        return FINDINGS
+    _print_diagnostics(found, "text", is_error=True)
+    from ev3lang.compile import experiment
+    from ev3lang.explain.preview import document, explain_preview
+    from ev3lang.plan.show import point_costs, preview
+
+    runs = experiment(analysis)
+    first = preview(runs.points[0].plan)
+    points = point_costs(runs.points) if runs.is_sweep else ()
+    if output_format == "json":
+        import json
+
+        click.echo(json.dumps(document(first, points), indent=2, allow_nan=False))
+    else:
+        click.echo(explain_preview(first, points))
+    return DONE
+
+
 # ---------------------------------------------------------------- fmt
 
 
@@ -429,22 +527,27 @@ def _replace(path: Path, text: str) -> None:
 @commands.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 def report(folder: Path) -> int:
-    """Show the report of the run in folder RUN again."""
+    """Show the report of the run or the sweep in folder RUN again."""
     import json
 
-    from ev3lang.runtime.report import from_json
-    from ev3lang.runtime.terminal import show_report
+    from ev3lang.runtime import report as reports
+    from ev3lang.runtime import sweep_report as sweeps
+    from ev3lang.runtime.terminal import show_report, show_sweep
 
-    path = folder / "report.json"
+    is_sweep = (folder / "sweep.json").is_file()
+    path = folder / ("sweep.json" if is_sweep else "report.json")
     if not path.is_file():
         raise click.UsageError(f"no report.json in {folder}: not the folder of a finished run")
     try:
-        value = from_json(json.loads(path.read_text(encoding="utf-8")))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if is_sweep:
+            show_sweep(sweeps.from_json(value), str(folder), sys.stdout)
+        else:
+            show_report(reports.from_json(value), str(folder), sys.stdout)
     except (ValueError, LookupError, TypeError) as error:
         # the file is not ours to trust: any shape may stand in it
         click.echo(f"ev3lang: {path} can't be read as a report: {error}", err=True)
         return FAILURE
-    show_report(value, str(folder), sys.stdout)
     return DONE
 
 

@@ -15,6 +15,7 @@ from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
 from ev3lang.diagnostics.render import render
 from ev3lang.plan.lower import lower
 from ev3lang.plan.plan import Plan
+from ev3lang.plan.sweep import Point
 from ev3lang.source import Source
 
 if TYPE_CHECKING:
@@ -29,33 +30,62 @@ class SpecError(ValueError):
         self.diagnostics = diagnostics
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Experiment:
-    """A checked spec, ready to be compiled."""
+    """A checked spec, ready to be compiled.
+
+    points   every run that it asks for: the one without settings, or all of its sweep, each with
+             its part of the confidence
+    """
 
     source: Source
-    plan: Plan
+    points: tuple[Point, ...]
 
-    def compile(self, *, seed: int | None = None, allow_python: Collection[str] = ()) -> Program:
+    @property
+    def is_sweep(self) -> bool:
+        return bool(self.points[0].settings)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the one run; raises ValueError for a sweep of several."""
+        if len(self.points) > 1:
+            axes = ", ".join(self.points[0].settings)
+            raise ValueError(
+                f"{self.source.name} is a sweep of {len(self.points)} runs over {axes}: take one "
+                "of `points`, or set its axes by overrides and seed"
+            )
+        return self.points[0].plan
+
+    def compile(
+        self,
+        *,
+        point: Point | None = None,
+        seed: int | None = None,
+        allow_python: Collection[str] = (),
+    ) -> Program:
         """The spec as two pure, jitted functions, `init(key)` and `step(state)`.
 
+        point         which of a sweep's
         seed          instead of the spec's own
         allow_python  packages whose code may run: networks from Python classes need theirs
         Runs on JAX's default device; teachers are trained here, or read from the cache. Raises
-        `DataError` where the data are not what the spec says, `WeightsError` where a checkpoint
-        isn't, `ModuleError` for a class that can't be used.
+        ValueError for a sweep without a point, `DataError` where the data are not what the spec
+        says, `WeightsError` where a checkpoint isn't, `ModuleError` for a class that can't be used.
         """
         # Imported here, so that checking a spec loads neither jax nor numpy.
         import jax
 
+        from ev3lang.backend import externs, modules
         from ev3lang.backend.emit import emit
-        from ev3lang.backend.modules import load
         from ev3lang.plan.fuse import fuse
         from ev3lang.runtime.data import read
         from ev3lang.runtime.teachers import given_weights
 
-        load(self.plan.models, allow_python, (self.source.folder, Path()))
-        plan = self.plan if seed is None else attrs.evolve(self.plan, seed=seed)
+        plan = self.plan if point is None else point.plan
+        plan = plan if seed is None else attrs.evolve(plan, seed=seed)
+        folders = self.source.folder, Path()
+        modules.load(plan.models, allow_python, folders)
+        externs.load(plan, allow_python, folders)
         data = read(plan.data, self.source.folder)
         platform = jax.default_backend()
         given = given_weights(plan, data, self.source.folder, platform=platform)
@@ -63,21 +93,28 @@ class Experiment:
 
 
 def load(
-    path: str | PathLike[str], overrides: Mapping[str, str] = MappingProxyType({})
+    path: str | PathLike[str],
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    seed: int | None = None,
 ) -> Experiment:
     """Read and check a spec.
 
     overrides  params set from outside, each value as text: `{"width": "32"}`
-    Raises OSError where the file can't be read, UnicodeDecodeError where it is no UTF-8, and
-    SpecError where the spec is at fault or has parts that can't be run yet.
+    seed       instead of the spec's own
+    What is set is no axis of a sweep any more. Raises OSError where the file can't be read,
+    UnicodeDecodeError where it is no UTF-8, and SpecError where the spec is at fault or has parts
+    that can't be run yet.
     """
     source = Source(str(path), Path(path).read_text(encoding="utf-8"))
-    return experiment(analyze(source, overrides))
+    return experiment(analyze(source, overrides, seed=seed))
 
 
 def experiment(analysis: Analysis) -> Experiment:
     """The experiment of an analysed spec; raises SpecError where it can't be run."""
     if has_errors(analysis.refusals):
         raise SpecError(analysis.refusals)
-    assert analysis.program is not None, "a spec without errors has a program"
-    return Experiment(analysis.whole, lower(analysis.program))
+    assert analysis.points, "a spec without errors has a run"
+    return Experiment(
+        analysis.whole,
+        tuple(Point(each.settings, lower(each.program)) for each in analysis.points),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ev3lang.analysis import analyze, default_name
-from ev3lang.check import data, typed
+from ev3lang.check import data, reference, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_EVALUATION
 from ev3lang.check.power import DEFAULT_CONFIDENCE
@@ -125,14 +125,14 @@ class _Writing:
 
     def adapt(self, block: tree.Adapt) -> None:
         is_endless = any(info is not None and info.is_endless for info in self.blocks.values())
-        for item in block.items:
-            if isinstance(item, tree.Accept):
-                self.accept(item)
-        rule = "rule challenger" if is_endless else "rule gate"
-        statements = [
-            *_unless(block.items, tree.Rule, rule),
-            *_unless(block.items, tree.Move, "move unless worse"),
-        ]
+        statements: list[str] = []
+        if not reference.is_chosen(block.items):
+            for item in block.items:
+                if isinstance(item, tree.Accept):
+                    self.accept(item)
+            rule = "rule challenger" if is_endless else "rule gate"
+            statements += _unless(block.items, tree.Rule, rule)
+            statements += _unless(block.items, tree.Move, "move unless worse")
         if is_endless:
             evaluate = f"evaluate {DEFAULT_EVALUATION} batches"
             statements += _unless(block.items, tree.Evaluate, evaluate)

@@ -30,6 +30,7 @@ from ev3lang.catalog.index import (
     OPERATORS,
     OPTIMIZERS,
     PERTURBATIONS,
+    RULES,
     SOURCES,
     STRATEGIES,
 )
@@ -78,6 +79,7 @@ def _builtins() -> frozenset[str]:
         STRATEGIES,
         PERTURBATIONS,
         GROWTH,
+        RULES,
     )
     return frozenset(name for family in families for name in family)
 

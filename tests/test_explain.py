@@ -139,6 +139,7 @@ def test_every_name_of_the_catalogue_is_explained() -> None:
         index.PERTURBATIONS,
         index.GROWTH,
         index.AUGMENTATIONS,
+        index.RULES,
     )
     known = {*names()}
     for table in (*tables, index.COMING, UNITS, KINDS):

@@ -9,17 +9,17 @@ import attrs
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import challenger, claims, gate
-from ev3lang.backend.assess import means, measure_finite
+from ev3lang.backend import challenger, claims, gate, reference
+from ev3lang.backend.assess import Ranking, means, measure_finite
 from ev3lang.backend.claims import Outlook, Proof, Side
 from ev3lang.backend.comparing import holds
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
-from ev3lang.backend.state import PROOFS, Decision, Proofs, RunState, pick
+from ev3lang.backend.state import PROOFS, Decision, Params, Proofs, RunState, pick
 from ev3lang.backend.streams import Fields
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import Claim, Condition, Gate, ObjectivePlan, Plan
+from ev3lang.plan.plan import Claim, Condition, Gate, ObjectivePlan, Plan, Reference
 
 Array: TypeAlias = jax.Array
 
@@ -121,6 +121,60 @@ def challenge(
     return state, verdict
 
 
+def compete(
+    plan: Plan, state: RunState, networks: Networks, fields: Fields, ranking: Ranking
+) -> reference.Contest:
+    """Best, current and accepted against each other by rule `reference`.
+
+    fields   the adapt split or a draw from it
+    A model whose outputs aren't finite on adapt has no bounds, as has a best one that may not lead
+    since it breaks a guard that current keeps. Where every candidate is lost nothing changes.
+    """
+    rule = plan.rule
+    assert isinstance(rule, Reference)
+
+    def bounds(params: Params, may_win: Array) -> reference.Bounds:
+        measured = _Measured.of((rule.objective,), fields, networks.holding(params))
+        found = reference.bounds(
+            rule.objective, measured.side.values[rule.objective.name], rule.decide
+        )
+        is_bound = measured.is_sound & may_win
+        return jax.tree.map(lambda bound: jnp.where(is_bound, bound, jnp.nan), found)
+
+    contest = reference.decide(
+        bounds(ranking.params, jnp.all(ranking.keeps[ranking.best]) | ~_keeps(plan, state)),
+        bounds(state.current, jnp.bool_(True)),
+        bounds(state.accepted, jnp.bool_(True)),
+    )
+    any_finite = jnp.any(ranking.is_finite)
+    return reference.Contest(
+        jnp.where(any_finite, contest.winner, reference.CURRENT),
+        contest.is_accepted & any_finite,
+    )
+
+
+def settle(
+    plan: Plan, state: RunState, contest: reference.Contest, may_ask: Array
+) -> tuple[RunState, Verdict]:
+    """The state behind a contest whose best, had it won, is current by now.
+
+    may_ask   [] bool, False where the iteration has lost every candidate
+    A winner that breaks a guard on assess is not accepted.
+    """
+    goes_back = contest.winner == reference.ACCEPTED
+    state = attrs.evolve(
+        state,
+        current=pick(goes_back, state.accepted, state.current),
+        current_values=pick(goes_back, state.accepted_values, state.current_values),
+        current_steps=pick(goes_back, state.accepted_steps, state.current_steps),
+    )
+    is_accepted = contest.is_accepted & _keeps(plan, state)
+    state = _accepted(state, is_accepted)
+    answered = jnp.where(is_accepted, Decision.ACCEPTED, Decision.REJECTED)
+    decision = jnp.where(may_ask, answered, Decision.NOT_ASKED).astype(jnp.int32)
+    return state, attrs.evolve(nothing_asked(state), decision=decision)
+
+
 def nothing_asked(state: RunState) -> Verdict:
     """The verdict where there was no question."""
     whole, real = jnp.int32(0), jnp.float32(0)
@@ -206,13 +260,18 @@ def _ask(
 
     proof = jax.lax.cond(is_asked, query, no_query)
     is_accepted = proof.passes
-    state = attrs.evolve(
+    state = _accepted(state, is_accepted)
+    return _proven(state, proof, state.leading, level), is_accepted
+
+
+def _accepted(state: RunState, is_accepted: Array) -> RunState:
+    """The state with current in the place of accepted, where `is_accepted`."""
+    return attrs.evolve(
         state,
         accepted=pick(is_accepted, state.current, state.accepted),
         accepted_values=pick(is_accepted, state.current_values, state.accepted_values),
         accepted_steps=pick(is_accepted, state.current_steps, state.accepted_steps),
     )
-    return _proven(state, proof, state.leading, level), is_accepted
 
 
 @attrs.frozen(eq=False)

@@ -10,15 +10,16 @@ import attrs
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import bootstrap, claims, expressions, fronts
+from ev3lang.backend import bootstrap, claims, expressions, fronts, reference
+from ev3lang.backend.explore import Explored
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.keys import named
-from ev3lang.backend.layout import explored_chains, held
+from ev3lang.backend.layout import Held, explored_chains, held
 from ev3lang.backend.pytree import pytree
-from ev3lang.backend.rollout import Rolled, part, stack
+from ev3lang.backend.rollout import part, stack
 from ev3lang.backend.state import Params, PyTree, RunState, Values, is_finite
 from ev3lang.backend.streams import Fields
-from ev3lang.plan.plan import Forward, FusedPlan, ObjectivePlan, Plan
+from ev3lang.plan.plan import Forward, FusedPlan, ObjectivePlan, Plan, Reference
 
 Array: TypeAlias = jax.Array
 
@@ -89,7 +90,7 @@ def rank(
     fused: FusedPlan,
     fields: Fields,
     networks: Networks,
-    rolled: Rolled,
+    explored: Explored,
     state: RunState,
     key: Array,
 ) -> Ranking:
@@ -97,9 +98,9 @@ def rank(
 
     fields    the assess split, which the state's values of current and accepted are on
     key       [] the iteration's own, for the bootstrap of a set's value
-    A candidate with a loss, weight, output or value that isn't finite is out. One that breaks a
-    guard comes behind all that keep every guard. Of equal ones the first by name is best, so
-    that their order in the file says nothing.
+    A candidate with a loss, weight, output or value that isn't finite is out, as is one that is
+    not there yet. One that breaks a guard comes behind all that keep every guard. Of equal ones
+    the first by name is best, so that their order in the file says nothing.
     """
     plan = fused.plan
     _, restore = held(state.current, explored_chains(plan))
@@ -110,15 +111,15 @@ def rank(
         )
         return values, is_measured & is_finite(weights)
 
-    values, are_finite = _for_each(fused, of_one, rolled)
-    are_finite &= jnp.isfinite(rolled.losses)
+    values, are_finite = _for_each(fused, of_one, explored.weights)
+    are_finite &= explored.is_sound
     count = len(plan.candidates)
     keeps = jnp.stack([_keeps(plan, part(values, k), state) for k in range(count)])
     compared = _Compared(
         plan,
         values,
         means(plan.measures, values),
-        lambda k: networks.holding(restore(part(rolled.weights, k))),
+        lambda k: networks.holding(restore(part(explored.weights, k))),
         state.current_values,
         networks.holding(state.current),
         fields,
@@ -135,19 +136,20 @@ def rank(
         keeps,
         leading,
         best,
-        restore(part(rolled.weights, best)),
+        restore(part(explored.weights, best)),
         part(values, best),
         leads,
     )
 
 
 def _for_each(
-    fused: FusedPlan, of_one: Callable[[PyTree], PyTree], rolled: Rolled
+    fused: FusedPlan, of_one: Callable[[PyTree], PyTree], weights: Held
 ) -> tuple[Values, Array]:
     """What a function makes of each candidate's weights, `[K, ...]`; lowered as the roll-outs."""
-    if all(group.lowering == "vmap" for group in fused.rollouts):
-        return jax.vmap(of_one)(rolled.weights)
-    return stack([of_one(part(rolled.weights, k)) for k in range(len(fused.plan.candidates))])
+    lowerings = {group.lowering for group in fused.rollouts} or {fused.members}
+    if lowerings == {"vmap"}:
+        return jax.vmap(of_one)(weights)
+    return stack([of_one(part(weights, k)) for k in range(len(fused.plan.candidates))])
 
 
 def _keeps(plan: Plan, values: Values, state: RunState) -> Array:
@@ -221,7 +223,14 @@ class _Compared:
                 for key in keys[:-1]:
                     top = self._first(self.signed(key), alive)
                     alive &= self._is_level(key, top)
-                return self._first(self.signed(keys[-1]), alive)
+                return self._first(self._standing(keys[-1]), alive)
+
+    def _standing(self, key: ObjectivePlan) -> Array:
+        """`[K]` float32, what a key ranks by: means, or lower bounds under rule `reference`."""
+        rule = self.plan.rule
+        if isinstance(rule, Reference):
+            return reference.standing(key, self.values[key.name], rule.assess)
+        return self.signed(key)
 
     def _first(self, standing: Array, alive: Array) -> Array:
         """The index of the highest of `[K]`, of equals the candidate whose name comes first."""
@@ -261,9 +270,11 @@ class _Compared:
         return key.sign * (self.values[key.name][best] - self.current_values[key.name])
 
     def _moves(self, key: ObjectivePlan, best: Array) -> Array:
+        # A current without a value stands in nobody's way.
+        is_lost = ~is_finite(self.current_values[key.name])
         if self.plan.move == "when better":
-            return jnp.sum(self._gains(key, best)) > 0
-        return self._is_no_worse(
+            return is_lost | (jnp.sum(self._gains(key, best)) > 0)
+        return is_lost | self._is_no_worse(
             key,
             (self.values[key.name][best], lambda: self.holding(best)),
             (self.current_values[key.name], lambda: self.current),

@@ -63,9 +63,12 @@ def difference(
 
 
 def standard_error(difference: Difference, key: Array, examples: int) -> Array:
-    """The standard deviation of a difference over resampled examples, [] float32."""
+    """The standard deviation of a difference over resampled examples, [] float32.
+
+    A resample on which the value is undefined doesn't count; NaN where it is on all.
+    """
     rows = jax.random.randint(key, (RESAMPLES, examples), 0, examples)
-    return jnp.std(jax.vmap(difference)(rows), ddof=1)
+    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1)
 
 
 def is_affordable(log_level: Array) -> Array:

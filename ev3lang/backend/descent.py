@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ev3lang.backend import expressions
 from ev3lang.backend.augmentations import PARTNER, WEIGHT
 from ev3lang.backend.expressions import Memo, Networks
-from ev3lang.plan.plan import Apply, DataPlan, Expr, Forward, fields_of, subexpressions
+from ev3lang.plan.plan import Apply, Expr, Forward, fields_of
 
 Array = jax.Array
 Fields = dict[str, Array]
@@ -79,23 +79,3 @@ def _mean(
 def partial_fields(expr: Expr, fields: Iterable[str]) -> tuple[str, ...]:
     """The fields of an expression that only some examples know."""
     return tuple(name for name in fields_of(expr) if f"{name} {KNOWN}" in fields)
-
-
-def pool(data: DataPlan, loss: Expr) -> tuple[str, ...]:
-    """The partly known fields whose examples a loss draws its batches from; empty: from all.
-
-    Those of a loss that has no term without one.
-    """
-    partial = {each.field for each in data.known}
-    if not partial or not all(partial & set(fields_of(term)) for term in _terms(loss)):
-        return ()
-    return tuple(name for name in fields_of(loss) if name in partial)
-
-
-def _terms(expr: Expr) -> Iterable[Expr]:
-    """The terms of a sum that read examples."""
-    if isinstance(expr, Apply) and expr.function in ("+", "-", "negate"):
-        for part in expr.inputs:
-            yield from _terms(part)
-    elif any(part.level == "example" for part in subexpressions(expr)):
-        yield expr

@@ -20,28 +20,35 @@ from ev3lang.backend import (
     assess,
     cached,
     challenger,
+    evaluation,
     expressions,
+    externs,
     fronts,
     models,
+    mutation,
     optimizers,
+    recent,
+    reference,
     streams,
 )
-from ev3lang.backend.descent import KNOWN, pool
+from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.explore import (
+    Explored,
     count_of,
     explore,
     explored_models,
     networks,
     pool_name,
+    pools,
     read,
     start_optimizer,
     start_streams,
 )
+from ev3lang.backend.externs import Faults
 from ev3lang.backend.feeding import Feeder, host_streams
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import (
-    Rolled,
     averaged,
     ended_with,
     gradient_step,
@@ -50,12 +57,15 @@ from ev3lang.backend.rollout import (
     part,
 )
 from ev3lang.backend.state import (
+    Decision,
     Front,
     Params,
     PyTree,
     Record,
     RunState,
+    Values,
     blank_record,
+    is_finite,
     no_proofs,
     pick,
 )
@@ -92,6 +102,9 @@ class Program:
                     SEGMENT rows of which `filled` are used. If the spec's own stop has come, or
                     `is_time_up` says so, the last query is made and `closing` is its record
                     (with no candidates). `state` is used up: its arrays are given to the result.
+    side_by_side    (states, count) -> the same for several runs at once: all with a leading axis
+                    of runs that differ in their seed alone. A run that has ended stays where it
+                    is. Not with a feeder.
     measure         (params, fields) -> every objective and shown value by name, per example
                     `[B]` or of the set
     resample        (params, fields, rows, names) -> the named values of a set on resampled
@@ -99,17 +112,20 @@ class Program:
     train_baseline  (key, baseline, steps) -> its weights after so many steps from the start
     examples        (key, split) -> the fields of a split: a finite one's, else a fresh draw
     traces          what was traced so far, a name each: `segment` stands in it once for a run
+    faults          what went wrong in functions on the host while the program ran
     """
 
     fused: FusedPlan
     init: Callable[[Array], RunState]
     step: Callable[[RunState], tuple[RunState, Record]]
     segment: Callable[[RunState, int, bool], tuple[RunState, Record, Array, Record]]
+    side_by_side: Callable[[RunState, int], tuple[RunState, Record, Array, Record]]
     measure: Callable[[Params, Fields], dict[str, Array]]
     resample: Callable[[Params, Fields, Any, tuple[str, ...]], dict[str, Array]]
     train_baseline: Callable[[Array, BaselinePlan, int], Params]
     examples: Callable[[Array, str], Fields]
     traces: list[str]
+    faults: Faults
 
 
 def emit(
@@ -128,6 +144,8 @@ def emit(
                  the same as without. `init` takes the key of the plan's seed then, and there is
                  nothing to train baselines on.
     """
+    faults = Faults()
+    fused = attrs.evolve(fused, plan=externs.heard(fused.plan, faults))
     plan = fused.plan
     whole = _on_device(plan, tables, statistics, is_streamed=feeder is not None)
     outputs = cached.outputs(plan, given, whole)
@@ -168,6 +186,13 @@ def emit(
         ),
         donate_argnums=1,
     )
+    side_by_side = traced(
+        "side by side",
+        lambda data, states, count: jax.vmap(
+            lambda state: run(fused, data, state, count, jnp.bool_(False))
+        )(states),
+        donate_argnums=1,
+    )
     measure = traced("measure", lambda params, fields: report_values(plan, params, fields))
     examples = traced(
         "examples",
@@ -193,6 +218,9 @@ def emit(
             seen, state, None if blocks is None else blocks(int(state.iteration))
         ),
         segment=run_segment,
+        side_by_side=lambda states, count: side_by_side(
+            seen, states, np.int32(min(count, SEGMENT))
+        ),
         measure=measure,
         resample=resample,
         train_baseline=lambda key, baseline, steps: train(
@@ -204,6 +232,7 @@ def emit(
         ),
         examples=lambda key, split: examples(whole.splits[split], whole.scales, key, split),
         traces=traces,
+        faults=faults,
     )
 
 
@@ -239,20 +268,13 @@ def _on_device(
     }
     place = np.asarray if is_streamed else jnp.asarray
     columns["explore"] = {name: place(explore[name]) for name in of_explore}
-    pools = {
-        pool_name(plan.data, loss): np.flatnonzero(
-            np.any([explore[f"{name} {KNOWN}"] for name in pool(plan.data, loss)], axis=0)
-        )
-        for loss in plan.losses
-        if pool(plan.data, loss)
-    }
     return Data(
         columns,
         {
             name: (jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
             for name, (mean, std) in statistics.items()
         },
-        {name: jnp.asarray(rows, jnp.int32) for name, rows in pools.items()},
+        {name: jnp.asarray(rows, jnp.int32) for name, rows in pools(plan, explore).items()},
     )
 
 
@@ -286,7 +308,9 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
     explored = explored_models(plan)
     current = {name: params[name] for name in params if name in explored}
     frozen = {name: params[name] for name in params if name not in explored}
-    fields = _examples(plan, data, key, "assess", jnp.int32(0))
+    draws = evaluation.start(plan, data, key)
+    _, rows = evaluation.draw(plan, key, draws)
+    fields = evaluation.examples(plan, data, key, "assess", jnp.int32(0), rows)
     values = assess.measure(plan.measures, fields, networks(plan, params))
     zero = jnp.int32(0)
     return RunState(
@@ -295,7 +319,7 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
         accepted=current,
         frozen=frozen,
         opt_states=tuple(start_optimizer(plan, each.optimizer, current) for each in plan.descents),
-        streams=start_streams(plan, key, data),
+        streams={**start_streams(plan, key, data), **draws},
         key=key,
         log_budget=_start_budget(plan),
         current_values=values,
@@ -310,6 +334,8 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
         front=fronts.start(current, len(plan.ranking.keys))
         if plan.ranking.kind == "pareto"
         else None,
+        factors=mutation.start(plan),
+        recent=recent.start(plan, current),
     )
 
 
@@ -338,33 +364,45 @@ def iterate(
     plan = fused.plan
     base = networks(plan, state.frozen)
     iteration = state.iteration
-    moved_streams, rolled = explore(fused, state, data, block)
+    moved_streams, explored = explore(fused, state, data, block)
 
-    fields = _examples(plan, data, state.key, "assess", iteration)
+    draws, rows = evaluation.draw(plan, state.key, state.streams)
+    fields = evaluation.examples(plan, data, state.key, "assess", iteration, rows)
     state = _measured_anew(plan, state, fields)
-    state = attrs.evolve(state, iteration=iteration + 1, streams=moved_streams)
-    verdict = None
+    state = attrs.evolve(state, iteration=iteration + 1, streams={**moved_streams, **draws})
+    verdict = contest = None
     if has_challengers(plan):
         state, verdict = adapt.challenge(plan, state, base, fields)
-    ranking = assess.rank(fused, fields, base, rolled, state, named(state.key, "assess", iteration))
-    state = _moved(plan, state, rolled, ranking)
-    if verdict is not None:
+    ranking = assess.rank(
+        fused, fields, base, explored, state, named(state.key, "assess", iteration)
+    )
+    if isinstance(plan.rule, Reference):
+        adapt_fields = evaluation.examples(plan, data, state.key, "adapt", iteration, rows)
+        contest = adapt.compete(plan, state, base, adapt_fields, ranking)
+        ranking = attrs.evolve(ranking, leads=contest.winner == reference.BEST)
+    state = _moved(plan, state, explored, ranking)
+    any_finite = jnp.any(ranking.is_finite)
+    if contest is not None:
+        state, verdict = adapt.settle(plan, state, contest, any_finite)
+    elif verdict is not None:
         state = challenger.enter(plan, state, ranking.leads)
         assert state.challengers is not None
         state = attrs.evolve(state, log_budget=challenger.left(plan, state.challengers))
     else:
         splits = _splits(plan, data, state.key, fields, iteration)
-        state, verdict = adapt.decide(plan, state, base, splits, jnp.any(ranking.is_finite))
+        state, verdict = adapt.decide(plan, state, base, splits, any_finite)
+    state = recent.remember(state, verdict.decision == Decision.ACCEPTED)
     state = attrs.evolve(state, outcome=adapt.outcome(plan, state))
     return state, _record(
         plan,
         state,
         verdict,
         scores=ranking.scores,
-        loss=rolled.losses,
+        loss=explored.losses,
+        is_present=explored.is_present,
         is_finite=ranking.is_finite,
         keeps=ranking.keeps,
-        chosen=jnp.where(jnp.any(ranking.is_finite), ranking.best, -1),
+        chosen=jnp.where(any_finite, ranking.best, -1),
         moved=ranking.leads,
     )
 
@@ -414,39 +452,59 @@ def _closed(plan: Plan, data: Data, state: RunState, is_closing: Array) -> tuple
 
 
 def _measured_anew(plan: Plan, state: RunState, fields: Fields) -> RunState:
-    """The state with its two models' values on assess; those on a finite split still hold."""
-    if not plan.data.is_endless:
-        return state
+    """The state with its two models' values on assess; those on a whole split still hold.
+
+    But for what a function on the host had no number for: it may have one now.
+    """
     base = networks(plan, state.frozen)
-    return attrs.evolve(
-        state,
-        current_values=assess.measure(plan.measures, fields, base.holding(state.current)),
-        accepted_values=assess.measure(plan.measures, fields, base.holding(state.accepted)),
-    )
+    before = state.current_values, state.accepted_values
+
+    def anew() -> tuple[Values, Values]:
+        return (
+            assess.measure(plan.measures, fields, base.holding(state.current)),
+            assess.measure(plan.measures, fields, base.holding(state.accepted)),
+        )
+
+    if evaluation.is_new_each_time(plan):
+        current, accepted = anew()
+    elif plan.has_host:
+        current, accepted = jax.lax.cond(is_finite(before), lambda: before, anew)
+    else:
+        return state
+    return attrs.evolve(state, current_values=current, accepted_values=accepted)
 
 
-def _moved(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking) -> RunState:
+def _moved(plan: Plan, state: RunState, explored: Explored, ranking: assess.Ranking) -> RunState:
     """Current in the place of the best candidate where it leads; optimizers go on, or anew."""
-    steps = jnp.asarray([candidate.steps for candidate in plan.descents], jnp.int32)
+    steps = [candidate.steps for candidate in plan.descents] + [0] * len(plan.others)
     is_lost = ~jnp.any(ranking.is_finite)
     return attrs.evolve(
         state,
         current=pick(ranking.leads, ranking.params, state.current),
         current_values=pick(ranking.leads, ranking.values, state.current_values),
         leading=ranking.leading,
-        front=_front(plan, state, rolled, ranking),
-        current_steps=state.current_steps + jnp.where(ranking.leads, steps[ranking.best], 0),
+        front=_front(plan, state, explored, ranking),
+        current_steps=state.current_steps
+        + jnp.where(ranking.leads, jnp.asarray(steps, jnp.int32)[ranking.best], 0),
+        factors=mutation.kept(
+            state.factors, explored.factors, jnp.where(ranking.leads, ranking.best, -1)
+        ),
         opt_states=tuple(
-            pick(is_finite, opt_state, start_optimizer(plan, candidate.optimizer, state.current))
-            for candidate, opt_state, is_finite in zip(
-                plan.descents, rolled.opt_states, ranking.is_finite, strict=True
+            pick(is_whole, opt_state, start_optimizer(plan, candidate.optimizer, state.current))
+            for candidate, opt_state, is_whole in zip(
+                plan.descents,
+                explored.opt_states,
+                ranking.is_finite[: len(plan.descents)],
+                strict=True,
             )
         ),
         lost_in_a_row=jnp.where(is_lost, state.lost_in_a_row + 1, 0),
     )
 
 
-def _front(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking) -> Front | None:
+def _front(
+    plan: Plan, state: RunState, explored: Explored, ranking: assess.Ranking
+) -> Front | None:
     """The front with this iteration's candidates; None where the ranking keeps none."""
     front = state.front
     if front is None:
@@ -458,7 +516,7 @@ def _front(plan: Plan, state: RunState, rolled: Rolled, ranking: assess.Ranking)
         front = fronts.joined(
             front,
             plan.ranking.keys,
-            restore(part(rolled.weights, k)),
+            restore(part(explored.weights, k)),
             ranking.scores[k, places],
             ranking.is_finite[k] & jnp.all(ranking.keeps[k]),
             state.iteration,
@@ -505,8 +563,8 @@ def _splits(plan: Plan, data: Data, key: Array, fields: Fields, draw: Array) -> 
 
 
 def _reported(plan: Plan) -> dict[str, Expr]:
-    """Every objective and shown value by its name."""
-    values = {each.name: each.value for each in plan.objectives}
+    """Every measured and shown value by its name."""
+    values = {each.name: each.value for each in plan.measures}
     return values | {each.name: each.value for each in plan.shown}
 
 

@@ -1,52 +1,150 @@
-"""Explore: every candidate rolls out its gradient steps from the current weights."""
+"""Explore: every candidate sets out from the current weights, most by gradient steps."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TypeAlias
 
 import attrs
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ev3lang.backend import optimizers, streams
-from ev3lang.backend.descent import pool
+from ev3lang.backend import evolution, mutation, optimizers, recent, streams
+from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
-from ev3lang.backend.layout import explored_chains, held
+from ev3lang.backend.layout import Held, explored_chains, held
+from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import Batches, Rolled, Task, joined, roll_out
 from ev3lang.backend.state import Params, PyTree, RunState
 from ev3lang.backend.streams import Block, Data, Fields, Stream
+from ev3lang.plan.known import pool
 from ev3lang.plan.plan import (
+    Averaged,
     DataPlan,
     Descent,
+    Evolution,
     Expr,
     FusedPlan,
     Layers,
     OptimizerPlan,
+    Perturbation,
     Plan,
     RollOuts,
+    fields_of,
 )
 
 Array: TypeAlias = jax.Array
 
 
+@pytree
+@attrs.frozen(eq=False)
+class Explored:
+    """What K candidates have come to; the first D of them are descents."""
+
+    weights: Held  # [K, ...]
+    opt_states: tuple[PyTree, ...]  # D, behind the roll-outs
+    losses: Array  # [K] float32, mean over the steps; NaN for those that descend none
+    is_present: Array  # [K] bool, False for those that are not there yet
+    factors: Array  # [D, M] float32, what the descents' mutated options were multiplied by
+
+    @property
+    def is_sound(self) -> Array:
+        """[K] bool, False for those that are absent or met a loss that isn't finite."""
+        descends = jnp.arange(len(self.losses)) < len(self.opt_states)
+        return self.is_present & (jnp.isfinite(self.losses) | ~descends)
+
+
 def explore(
     fused: FusedPlan, state: RunState, data: Data, block: Block | None = None
-) -> tuple[dict[str, Stream], Rolled]:
-    """The streams behind the batches that were read, and every candidate's roll-out, in order.
+) -> tuple[dict[str, Stream], Explored]:
+    """The streams behind the batches that were read, and every candidate, in order.
 
     block   holds the batches where the explore split stays on the host
     """
     plan = fused.plan
-    start, restore = held(state.current, explored_chains(plan))
     moved_streams, batches = _draw(plan, state, data, block)
+    factors = mutation.drawn(plan, state)
+    weights, losses, is_present = [], [], []
+    opt_states: tuple[PyTree, ...] = ()
+    if plan.descents:
+        rolled = _rolled(fused, state, data, batches, factors)
+        weights, losses = [rolled.weights], [rolled.losses]
+        is_present, opt_states = [jnp.ones(len(plan.descents), bool)], rolled.opt_states
+    for other in plan.others:
+        one, is_there = _other(fused, other, state, data, batches)
+        weights.append(jax.tree.map(lambda leaf: leaf[None], one))
+        losses.append(jnp.full(1, jnp.nan, jnp.float32))
+        is_present.append(is_there[None])
+    return moved_streams, Explored(
+        weights[0]
+        if len(weights) == 1
+        else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *weights),
+        opt_states,
+        jnp.concatenate(losses),
+        jnp.concatenate(is_present),
+        factors,
+    )
+
+
+def _other(
+    fused: FusedPlan,
+    candidate: Evolution | Perturbation | Averaged,
+    state: RunState,
+    data: Data,
+    batches: dict[str, Batches],
+) -> tuple[Held, Array]:
+    """The weights of a candidate that descends no gradient, and whether it is there, [] bool."""
+    plan = fused.plan
+    start, restore = held(state.current, explored_chains(plan))
+    match candidate:
+        case Evolution():
+            population = evolution.Population(
+                networks=networks(plan, state.frozen),
+                start=start,
+                restore=restore,
+                trained=explored_models(plan),
+                key=named(state.key, "evolve", candidate.name, state.iteration),
+                batches=jax.tree.map(
+                    lambda each: each[: candidate.generations],
+                    batches[stream_name(plan, candidate)],
+                ),
+                read=partial(read, plan.data, data),
+                is_stacked=fused.members == "vmap",
+            )
+            return evolution.evolved(candidate, population), jnp.bool_(True)
+        case Perturbation():
+            key = named(state.key, "perturb", candidate.name, state.iteration)
+            return evolution.perturbed(candidate, start, key), jnp.bool_(True)
+        case Averaged():
+            assert state.recent is not None, "what is averaged is remembered"
+            mean, is_there = recent.mean(candidate, state.recent, state.current)
+            return held(mean, explored_chains(plan))[0], is_there
+
+
+def _rolled(
+    fused: FusedPlan,
+    state: RunState,
+    data: Data,
+    batches: dict[str, Batches],
+    factors: Array,
+) -> Rolled:
+    """Every descent's roll-out, in order."""
+    plan = fused.plan
+    start, restore = held(state.current, explored_chains(plan))
     groups = []
     for group in fused.rollouts:
         candidates = [plan.descents[k] for k in group.candidates]
         task = Task(
             losses=[candidate.loss for candidate in candidates],
-            chains=[optimizers.build(candidate.optimizer) for candidate in candidates],
+            chains=[
+                optimizers.build(
+                    plan.descents[k].optimizer, mutation.multipliers(plan, factors[k])
+                )
+                for k in group.candidates
+            ],
             averages=[optimizers.average_decay(candidate.optimizer) for candidate in candidates],
             networks=networks(plan, state.frozen),
             start=start,
@@ -60,7 +158,7 @@ def explore(
             read=partial(read, plan.data, data),
         )
         groups.append(roll_out(group.lowering, task))
-    return moved_streams, joined(groups, [k for group in fused.rollouts for k in group.candidates])
+    return joined(groups, [k for group in fused.rollouts for k in group.candidates])
 
 
 def _opt_state(plan: Plan, state: RunState, k: int) -> PyTree:
@@ -75,7 +173,13 @@ def networks(plan: Plan, params: Params) -> Networks:
     """The plan's models with these weights; those that aren't explored never drop anything."""
     still = frozenset(model.name for model in plan.models if not model.is_explored)
     dtype = jnp.bfloat16 if plan.precision == "bf16" else jnp.float32
-    return Networks({model.name: model for model in plan.models}, params, still=still, dtype=dtype)
+    return Networks(
+        {model.name: model for model in plan.models},
+        params,
+        still=still,
+        dtype=dtype,
+        externs={each.function: each for each in plan.externs},
+    )
 
 
 def explored_models(plan: Plan) -> frozenset[str]:
@@ -95,11 +199,47 @@ def pool_name(data: DataPlan, loss: Expr) -> str:
     return " and ".join(pool(data, loss))
 
 
-def stream_name(plan: Plan, candidate: Descent) -> str:
+def rows_of(data: DataPlan, candidate: Descent | Evolution) -> str:
+    """The name of the rows that a candidate draws from, empty for all of explore.
+
+    What a set's objective makes of a batch can't leave out examples: all of it has to be known.
+    """
+    if isinstance(candidate, Descent):
+        return pool_name(data, candidate.loss)
+    value = candidate.objective.value
+    if value.level == "example":
+        return pool_name(data, value)
+    partly = {each.field for each in data.known}
+    names = [name for name in fields_of(value) if name in partly]
+    return f"all of {' and '.join(names)}" if len(names) > 1 else "".join(names)
+
+
+def pools(plan: Plan, explore: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By their names, the rows of explore that losses and candidates draw from: [N] int each.
+
+    explore   its fields, and for each that only some examples know which those are, `[B]` bool
+    """
+    found = {}
+    for loss in (*plan.losses, *(each.objective.value for each in plan.evolutions)):
+        names = pool(plan.data, loss)
+        if names:
+            knows = [explore[f"{name} {KNOWN}"] for name in names]
+            found[pool_name(plan.data, loss)] = np.flatnonzero(np.any(knows, axis=0))
+    for candidate in plan.evolutions:
+        name = rows_of(plan.data, candidate)
+        if name and name not in found:
+            partly = [each.field for each in plan.data.known]
+            read = [each for each in fields_of(candidate.objective.value) if each in partly]
+            knows = [explore[f"{each} {KNOWN}"] for each in read]
+            found[name] = np.flatnonzero(np.all(knows, axis=0))
+    return found
+
+
+def stream_name(plan: Plan, candidate: Descent | Evolution) -> str:
     """The stream that a candidate reads: one for all of its batch size and rows, or its own."""
     if plan.batches == "fresh":
         return candidate.name
-    rows = pool_name(plan.data, candidate.loss)
+    rows = rows_of(plan.data, candidate)
     return f"batches of {candidate.batch}" + (f" with {rows} known" if rows else "")
 
 
@@ -115,11 +255,11 @@ class StreamPlan:
 def stream_plans(plan: Plan) -> dict[str, StreamPlan]:
     """Every stream that the candidates read, by its name."""
     found: dict[str, StreamPlan] = {}
-    for candidate in plan.descents:
+    for candidate in (*plan.descents, *plan.evolutions):
         name = stream_name(plan, candidate)
-        steps = max(candidate.steps, found[name].steps if name in found else 0)
-        rows = pool_name(plan.data, candidate.loss)
-        found[name] = StreamPlan(candidate.batch, steps, rows)
+        steps = candidate.steps if isinstance(candidate, Descent) else candidate.generations
+        steps = max(steps, found[name].steps if name in found else 0)
+        found[name] = StreamPlan(candidate.batch, steps, rows_of(plan.data, candidate))
     return found
 
 

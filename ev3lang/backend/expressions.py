@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ev3lang.backend import arithmetic, losses, metrics, models, scores
+from ev3lang.backend import arithmetic, externs, losses, metrics, models, scores
 from ev3lang.backend.keys import named
 from ev3lang.catalog.index import FUNCTIONS
 from ev3lang.catalog.signature import Type
@@ -18,11 +19,14 @@ from ev3lang.plan.plan import (
     Apply,
     Constant,
     Expr,
+    Extern,
     Field,
     Forward,
+    Mean,
     ModelPlan,
     Weights,
     models_of,
+    parts_of,
     subexpressions,
 )
 
@@ -40,6 +44,7 @@ class Networks:
 
     dropout_key   None while nothing is dropped; models in `still` never drop anything
     dtype         what models compute in
+    externs       the functions of the user's, under the names that calls have for them
     moved         in training, the running statistics of each trained model as they stand behind
                   its last application; None otherwise
     """
@@ -49,6 +54,7 @@ class Networks:
     dropout_key: Array | None = None
     still: frozenset[str] = frozenset()
     dtype: DTypeLike = jnp.float32
+    externs: Mapping[str, Extern] = MappingProxyType({})
     moved: dict[str, PyTree] | None = None
 
     def holding(self, params: Mapping[str, PyTree]) -> Networks:
@@ -112,8 +118,13 @@ def evaluate(
                 _numbers(part, each.type) for part, each in zip(parts, expr.inputs, strict=True)
             ]
             value = networks.apply(expr.model, _join(wide, networks.plans[expr.model]))
+        case Mean():
+            value = mean(evaluate(expr.value, fields, networks, memo))
         case Apply(function=function, inputs=(Weights(model=model),)):
             value = models.TABLE[function](networks.plans[model], networks.params[model])
+        case Apply() if expr.function in networks.externs:
+            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
+            value = externs.call(networks.externs[expr.function], expr, parts)
         case Apply():
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
             value = TABLE[expr.function](*parts, **_keywords(expr))
@@ -174,6 +185,6 @@ def independent_parts(expr: Expr, models: frozenset[str]) -> Iterator[Expr]:
     """The largest parts of an expression that use none of the named models."""
     if models.isdisjoint(models_of(expr)):
         yield expr
-    elif isinstance(expr, (Apply, Forward)):
-        for part in expr.inputs:
+    else:
+        for part in parts_of(expr):
             yield from independent_parts(part, models)

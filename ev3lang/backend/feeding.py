@@ -27,7 +27,7 @@ Blocks: TypeAlias = Callable[[int], Block]
 class HostStream:
     """A stream of batches whose split stays on the host; any iteration's can be had at once.
 
-    fields   all that the candidates' losses read, `[B, *dimensions]`; a memory map is one too
+    fields   all that the candidates' losses and objectives read, `[B, *dimensions]`; a memory map is one too
     pool     the rows that it draws from, [N] int32
     order    from an epoch to the order of the pool in it, [N] int32
     batch    examples of a step
@@ -82,7 +82,8 @@ def host_streams(
     key = jax.random.key(plan.seed)
     # A roll-out evaluates what its losses share on every stream, whichever of them reads it; and
     # an augmentation may mix the labels of a loss that doesn't read the augmented field.
-    read = fields_of(*(candidate.loss for candidate in plan.descents))
+    losses = [candidate.loss for candidate in plan.descents]
+    read = fields_of(*losses, *(candidate.objective.value for candidate in plan.evolutions))
     augmented = [each.field for each in plan.data.augmented]
     columns = [*read, *augmented, *(f"{field} {KNOWN}" for field in read)]
     found = {}

@@ -46,67 +46,79 @@ def load(models: Iterable[ModelPlan], allowed: Iterable[str], folders: Iterable[
     Raises ModuleError for a class that may not be imported, isn't there, can't be built with its
     options, or gives another shape than the model's signature says.
     """
-    own = [model for model in models if model.module is not None]
+    own = [(model, model.module) for model in models if model.module is not None]
     packages = tuple(allowed)
-    for model in own:
-        _require_allowed(model, packages)
-    for folder in folders:
-        path = str(folder.resolve())
-        if own and path not in sys.path:
-            # It stays: a class may import more of its package when it is called.
-            sys.path.append(path)
-    for model in own:
-        _import(model)
+    for model, module in own:
+        require_allowed(f"model {model.name}", "class", module.target, packages)
+    if own:
+        look_in(folders)
+    for model, module in own:
+        found = imported(f"model {model.name}", module.target)
+        package, _, name = module.target.partition(":")
+        if not (isinstance(found, type) and issubclass(found, nnx.Module)):
+            what = "has no class" if found is None else "has, but as no flax.nnx.Module,"
+            raise ModuleError(
+                f"model {model.name}: the Python module {package} {what} {name}",
+                "name a class that inherits from flax.nnx.Module",
+            )
         _try(model)
 
 
-def _require_allowed(model: ModelPlan, packages: tuple[str, ...]) -> None:
-    assert model.module is not None
-    package, _, _ = model.module.target.partition(":")
-    parts = package.split(".")
-    if not any(".".join(parts[:depth]) in packages for depth in range(1, len(parts) + 1)):
+def require_allowed(what: str, kind: str, target: str, packages: Iterable[str]) -> None:
+    """Raises ModuleError unless one of the packages holds the target, `package.module:name`.
+
+    what, kind   who asks for it and as what: `model net`, `class`
+    """
+    parts = target.partition(":")[0].split(".")
+    if {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}.isdisjoint(packages):
         raise ModuleError(
-            f"model {model.name} is a class of the package {parts[0]}, whose code may not run",
+            f"{what} is a {kind} of the package {parts[0]}, whose code may not run",
             f"if you trust it, run with --allow-python {parts[0]}",
         )
 
 
-def _import(model: ModelPlan) -> None:
-    """Imports the module of a model's class. Raises ModuleError where it can't be."""
-    assert model.module is not None
-    package, _, name = model.module.target.partition(":")
+def look_in(folders: Iterable[Path]) -> None:
+    """Lets Python look for modules in these folders too, after all that is installed."""
+    for folder in folders:
+        path = str(folder.resolve())
+        if path not in sys.path:
+            # It stays: what is imported may import more of its package when it is called.
+            sys.path.append(path)
+
+
+def imported(what: str, target: str) -> Any:
+    """What a target names, its module imported; None where the module has no such name.
+
+    Raises ModuleError where there is no module, or where it can't be imported.
+    """
+    package, _, name = target.partition(":")
     try:
         found = importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name is not None and (package + ".").startswith(error.name + "."):
             raise ModuleError(
-                f"model {model.name}: there is no Python module {package}",
+                f"{what}: there is no Python module {package}",
                 "it is looked for among what is installed, beside the spec and in the folder "
                 "of the command",
             ) from error
-        raise _broken(model, "importing it", error) from error
+        raise broken(what, target, "importing it", error) from error
     except Exception as error:
         # the user's code may raise anything, and the fault is theirs to read
-        raise _broken(model, "importing it", error) from error
-    there = getattr(found, name, None)
-    if not (isinstance(there, type) and issubclass(there, nnx.Module)):
-        what = "has no class" if there is None else "has, but as no flax.nnx.Module,"
-        raise ModuleError(
-            f"model {model.name}: the Python module {package} {what} {name}",
-            "name a class that inherits from flax.nnx.Module",
-        )
+        raise broken(what, target, "importing it", error) from error
+    return getattr(found, name, None)
 
 
 def _try(model: ModelPlan) -> None:
     """Builds and calls a class on shapes alone. Raises ModuleError where that fails."""
     assert model.module is not None
+    what, target = f"model {model.name}", model.module.target
     given = ", ".join(f"{name}={value!r}" for name, value in model.module.options)
     cls = _class(model.module)
     try:
         inspect.signature(cls.__init__).bind(None, **dict(model.module.options), rngs=None)
     except TypeError as error:
         raise ModuleError(
-            f"model {model.name}: {model.module.target} can't be built as "
+            f"model {model.name}: {target} can't be built as "
             f"{cls.__name__}({given}{', ' if given else ''}rngs=…): {error}",
             "its __init__ takes the options of the spec by name, and rngs",
         ) from error
@@ -114,7 +126,7 @@ def _try(model: ModelPlan) -> None:
         _, template = _skeleton(model.module)
     except Exception as error:
         # as above: the class is the user's
-        raise _broken(model, "building it", error) from error
+        raise broken(what, target, "building it", error) from error
     for path, variable in nnx.to_flat_state(template):
         if not isinstance(variable, nnx.Param | nnx.BatchStat | nnx.RngState):
             raise ModuleError(
@@ -134,7 +146,7 @@ def _try(model: ModelPlan) -> None:
         output = jax.eval_shape(call, params, batch)
     except Exception as error:
         # as above: the class is the user's
-        raise _broken(model, "calling it", error) from error
+        raise broken(what, target, "calling it", error) from error
     wanted = (_BATCH, *(model.output.dimensions or (1,)))
     shape = getattr(output, "shape", None)
     if shape != wanted and not (shape == (_BATCH,) and not model.output.dimensions):
@@ -155,13 +167,13 @@ _BATCH = 3
 """Examples of the trial: a size that no layer is likely to have by itself."""
 
 
-def _broken(model: ModelPlan, doing: str, error: Exception) -> ModuleError:
-    assert model.module is not None
+def broken(what: str, target: str, doing: str, error: BaseException) -> ModuleError:
+    """The user's code has raised, in words: `doing` is what was done with it."""
     said = str(error).strip().splitlines()
     return ModuleError(
-        f"model {model.name}: {doing}, {model.module.target} raised {type(error).__name__}"
+        f"{what}: {doing}, {target} raised {type(error).__name__}"
         + (f": {said[0]}" if said else ""),
-        "the fault is in the Python class; call it by hand to see where",
+        "the fault is in the Python code; call it by hand to see where",
         is_spec_fault=False,
     )
 

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 from jax.typing import ArrayLike
 
+from ev3lang.catalog.index import OPTIMIZERS
 from ev3lang.catalog.optimizers import DECAYS
 from ev3lang.plan.plan import Link, OptimizerPlan
 
+Multipliers = Mapping[str, ArrayLike]
+"""What options of a chain's links are multiplied by, under their names: [] float32 each."""
 
-def build(optimizer: OptimizerPlan) -> optax.GradientTransformation:
+NONE: Multipliers = MappingProxyType({})
+
+
+def build(
+    optimizer: OptimizerPlan, multipliers: Multipliers = NONE
+) -> optax.GradientTransformation:
     """The chain as one optax transformation: `init(params)`, `update(grads, state, params)`.
 
+    multipliers   of options that every link which has them is built with; its state is the same
+                  whatever they are, so that a state of one choice goes on with another
     An average of weights is no part of it: roll-outs keep that.
     """
     links = [
-        _build_link(link, optimizer.decays) for link in optimizer.links if link.name != AVERAGE
+        _build_link(link, optimizer.decays, multipliers)
+        for link in optimizer.links
+        if link.name != AVERAGE
     ]
     return links[0] if len(links) == 1 else optax.chain(*links)
 
@@ -39,16 +53,35 @@ def average_decay(optimizer: OptimizerPlan) -> float | None:
     return None
 
 
-def _build_link(link: Link, decays: Literal["all", "matrices"] = "all") -> Any:
+def _build_link(
+    link: Link, decays: Literal["all", "matrices"] = "all", multipliers: Multipliers = NONE
+) -> Any:
     """A transformation or, for the name of a schedule, a function from step count to value."""
     options = {
         name: _build_link(value) if isinstance(value, Link) else value
         for name, value in link.options
     }
     # A link that decays nothing needs no mask, and may have none.
-    if decays == "matrices" and any(map(options.get, DECAYS)):
+    is_masked = decays == "matrices" and any(map(options.get, DECAYS))
+    for name, multiplier in multipliers.items():
+        if options.get(name) is not None:
+            options[name] = _multiplied(link.name, name, options[name], multiplier)
+    if is_masked:
         options[_mask_of(link.name)] = are_matrices
     return twin(link.name)(**options)
+
+
+def _multiplied(link: str, name: str, value: Any, multiplier: ArrayLike) -> Any:
+    """An option times a number, or its schedule at every step; at most what the option may be."""
+    (most,) = (option.high for option in OPTIMIZERS[link].options if option.name == name)
+
+    def product(number: ArrayLike) -> jax.Array:
+        changed = jnp.asarray(multiplier, jnp.float32) * number
+        return changed if most is None else jnp.minimum(changed, most)
+
+    if callable(value):
+        return lambda count: product(value(count))
+    return product(value)
 
 
 def _mask_of(name: str) -> str:

@@ -50,6 +50,19 @@ def stop_gradient(value: Array) -> Array:
     return jax.lax.stop_gradient(value)
 
 
+def straight_through(hard: Array, soft: Array) -> Array:
+    """The value of one array with the gradient of another.
+
+    hard      [B, ...] bool or numbers; nothing flows to it
+    soft      [B, ...] float32, which takes all of the gradient
+    returns   [B, ...] float32, equal to hard
+    Source: Bengio, Leonard and Courville (2013), arXiv:1308.3432.
+    """
+    # soft less itself, rather than soft + (hard - soft), which rounds where soft is large
+    zero = soft - jax.lax.stop_gradient(soft)
+    return jax.lax.stop_gradient(jnp.asarray(hard, jnp.float32)) + zero
+
+
 def next_token(tokens: Array) -> Array:
     """At each place the token that follows, -1 where none does: [B, T] int32 of the same."""
     return jnp.concatenate([tokens[:, 1:], jnp.full_like(tokens[:, :1], -1)], axis=1)
@@ -77,5 +90,6 @@ TABLE: Mapping[str, Callable[..., Array]] = {
     "argmax": argmax,
     "top_k": top_k,
     "stop_gradient": stop_gradient,
+    "straight_through": straight_through,
     "next_token": next_token,
 }

@@ -79,6 +79,15 @@ class Front:
 
 @pytree
 @attrs.frozen(eq=False)
+class Recent:
+    """The last N accepted models, for what averages them."""
+
+    params: Params  # [N, ...], acceptance number i at place i mod N, from 0
+    count: Array  # [] int32, acceptances so far
+
+
+@pytree
+@attrs.frozen(eq=False)
 class RunState:
     """All a step reads and writes; all a checkpoint holds.
 
@@ -90,7 +99,7 @@ class RunState:
     current: Params  # the explored models' weights, from which exploring goes on
     accepted: Params  # theirs as the run delivers them
     frozen: Params  # the other models' weights, as they started
-    opt_states: tuple[PyTree, ...]  # one a candidate, in the order of the plan
+    opt_states: tuple[PyTree, ...]  # one a descent, in the order of the plan
     streams: dict[str, Stream]  # where each stream of batches stands; none for endless data
     key: Array  # the run's own; folded with each consumer's name, never used bare
     log_budget: Array  # [] float32, log b of rule gate; -inf once the evidence is closed
@@ -104,6 +113,8 @@ class RunState:
     proofs: Proofs
     challengers: Challengers | None  # of rule challenger alone
     front: Front | None  # of a ranking by pareto alone
+    factors: Array  # [D, M] float32, what each descent's M mutated options are multiplied by
+    recent: Recent | None  # where a candidate averages accepted models
 
 
 @pytree
@@ -116,8 +127,9 @@ class Record:
 
     iteration: Array  # [] int32, from 1
     scores: Array  # [K, M] float32, each measure on assess
-    loss: Array  # [K] float32, mean training loss of the roll-out
-    is_finite: Array  # [K] bool, False where quarantined
+    loss: Array  # [K] float32, mean training loss of the roll-out; NaN where it has none
+    is_present: Array  # [K] bool, False where there was no such candidate yet
+    is_finite: Array  # [K] bool, False where quarantined or absent
     keeps: Array  # [K, G] bool, which guards each candidate keeps
     leading: Array  # [] int32, the ranking's key that led
     chosen: Array  # [] int32, the best candidate, -1 where all are lost
@@ -144,6 +156,7 @@ def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
         iteration=whole,
         scores=jnp.zeros((candidates, objectives), jnp.float32),
         loss=jnp.zeros(candidates, jnp.float32),
+        is_present=jnp.zeros(candidates, bool),
         is_finite=jnp.zeros(candidates, bool),
         keeps=jnp.zeros((candidates, guards), bool),
         leading=whole,

@@ -238,6 +238,27 @@ DECAYS = ("weight_decay", "weight_decay_rate")
 DECAYS_UNMASKED = "adam_weight_decay"
 """The rate at which `muon` decays what it leaves to Adam, for which it takes no mask."""
 
+FIXED: Mapping[str, frozenset[str]] = {
+    "adagrad": frozenset({"initial_accumulator_value"}),
+    "cocob": frozenset({"eps"}),
+    "dadapt_adamw": frozenset({"estim_lr0"}),
+    "dowg": frozenset({"init_estim_sq_dist"}),
+    "params_ema": frozenset({"decay"}),
+    "rmsprop": frozenset({"initial_scale"}),
+    "rprop": frozenset({"learning_rate"}),
+    "scale_by_cocob": frozenset({"eps"}),
+    "scale_by_distance_over_gradients": frozenset({"reps_rel"}),
+    "scale_by_lion": frozenset({"smooth_beta"}),
+    "scale_by_rms": frozenset({"initial_scale"}),
+    "scale_by_rprop": frozenset({"learning_rate"}),
+    "scale_by_rss": frozenset({"initial_accumulator_value"}),
+    "scale_by_sm3": frozenset({"b2"}),
+    "scale_by_stddev": frozenset({"initial_scale"}),
+    "scale_by_yogi": frozenset({"initial_accumulator_value"}),
+}
+"""Numbers that a link takes in before its first step alone, or builds its steps by: no factor that
+is drawn later changes them."""
+
 SCHEDULES = (
     Optimizer(
         name="constant_schedule",

@@ -61,6 +61,19 @@ SCORES = (
         is_differentiable=False,
     ),
     Function(
+        name="straight_through",
+        inputs=(
+            Input("hard", types("f32[...]", "real")),
+            Input("soft", types("f32[...]", "real")),
+        ),
+        output=SAME,
+        family="scores",
+        summary="the value of hard with the gradient of soft: a biased gradient, on purpose, of "
+        "what has none",
+        source="Bengio, Leonard and Courville (2013), arXiv:1308.3432",
+        gradient_to="soft",
+    ),
+    Function(
         name="next_token",
         inputs=(Input("tokens", types("tokens[V, T]")),),
         output=parse_type("tokens[V, T]"),

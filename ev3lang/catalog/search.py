@@ -1,4 +1,4 @@
-"""What the search is made of beside descent: strategies, growth operators and augmentations."""
+"""What the search is made of beside descent: strategies, growth, augmentations and rules."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ STRATEGIES = (
         summary="a population around the weights, moved towards its better members",
         options=(
             Option("population", "int", default=32, low=2, summary="members of a generation"),
-            Option("sigma", "real", default=0.05, low=0.0, is_low_open=True, summary="spread"),
+            Option(
+                "sigma",
+                "real",
+                default=0.05,
+                low=0.0,
+                is_low_open=True,
+                summary="standard deviation of the noise that each member is the weights with",
+            ),
             Option(
                 "learning_rate",
                 "real",
                 default=0.1,
                 low=0.0,
                 is_low_open=True,
-                summary="size of the move",
+                summary="what the members' mean of noise times standing, in which ranks have "
+                "standard deviation 1, is multiplied by",
             ),
         ),
         source="Rechenberg (1973); Salimans et al. (2017), arXiv:1703.03864",
-        is_built=False,
     ),
 )
 
@@ -40,7 +47,6 @@ PERTURBATIONS = (
             ),
         ),
         source="Matyas (1965), Autom. Remote Control 26:246-253",
-        is_built=False,
     ),
 )
 
@@ -131,5 +137,51 @@ AUGMENTATIONS = (
             Option("alpha", "real", default=0.2, low=0.0, is_low_open=True, summary="of the Beta"),
         ),
         source="Zhang et al. (2018), arXiv:1710.09412",
+    ),
+)
+
+RULES = (
+    Operation(
+        name="gate",
+        summary=(
+            "current is tested on the whole adapt split when assess promises that it passes; "
+            "what all tests of the run can spend together is bounded"
+        ),
+        source="McNemar (1947), Psychometrika 12:153-157",
+    ),
+    Operation(
+        name="challenger",
+        summary=(
+            "frozen candidates gather evidence from every iteration's fresh examples until it "
+            "is enough for the run's bound"
+        ),
+        source="Waudby-Smith and Ramdas (2024), J. R. Stat. Soc. B 86:1-27",
+    ),
+    Operation(
+        name="reference",
+        summary=(
+            "the published rule: best, current and accepted compete by lower bounds, and the "
+            "winner is accepted where its bound lies above accepted's upper one; no promise "
+            "over the run"
+        ),
+        options=(
+            Option(
+                "assess",
+                "real",
+                default=0.5,
+                low=0.0,
+                is_low_open=True,
+                summary="width of the bounds that rank candidates, in standard errors",
+            ),
+            Option(
+                "decide",
+                "real",
+                default=1.96,
+                low=0.0,
+                is_low_open=True,
+                summary="width of the bounds on adapt, in standard errors",
+            ),
+        ),
+        source="Ding et al. (2023), arXiv:2310.18893",
     ),
 )

@@ -131,6 +131,7 @@ class Function:
     level            `example` and `constant` results have the level of their inputs and are
                      written `example`; `set` needs a whole set; `model` takes a model's name
     is_differentiable whether a gradient flows from the output to the inputs
+    gradient_to      the one input that a gradient flows to, None for all of them
     range            bounds of the output where they are known, inclusive
     family           which page it stands on: loss, metric, scores, math, model
     source           where the formula is from
@@ -153,6 +154,7 @@ class Function:
     range: tuple[float, float] | None = None
     better: Literal["higher", "lower"] | None = None
     told: tuple[Literal["kinds", "classes", "groups"], ...] = ()
+    gradient_to: str | None = None
 
 
 @attrs.frozen(eq=False)

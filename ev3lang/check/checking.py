@@ -23,11 +23,13 @@ class Checking:
     """The file's names, what has been found out about them, and the diagnostics so far.
 
     Declarations are checked when first asked for, so that they may stand in any order; None in
-    a table means that a declaration is at fault and that this was reported.
+    a table means that a declaration is at fault and that this was reported. `runs` is how many
+    the sweep has.
     """
 
     names: ResolvedProgram
     overrides: Mapping[str, tree.Expression]
+    runs: int = 1
     found: list[Diagnostic] = attrs.field(factory=list)
     used: set[str] = attrs.field(factory=set)
     types: dict[Span, typed.Facts] = attrs.field(factory=dict)

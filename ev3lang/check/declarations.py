@@ -338,10 +338,12 @@ def _derived(
     declared = None if item.type is None else types.type_of(checking, item.type)
     if expr is None or (item.type is not None and declared is None):
         return None
-    parts = walk(expand(expr, checking.values, {}))
+    parts = list(walk(expand(expr, checking.values, {})))
     if any(isinstance(each, typed.Forward | typed.Weights) for each in parts):
         checking.report(errors.derived_from_model(item.value.span))
         return None
+    if any(isinstance(each, typed.Apply) and each.is_extern for each in parts):
+        checking.report(errors.not_built_yet(item.value.span, "a field derived by an `extern`"))
     if expr.facts.level == "constant":
         what = f"the field `{symbol.name}` is the same for every example"
         checking.report(errors.wrong_level(item.value.span, what))

@@ -509,6 +509,27 @@ def no_gradient(
     )
 
 
+def nothing_to_evolve(span: Span, objective: str, model: str, declared: Span) -> Diagnostic:
+    """An objective that no weights of the explored model change."""
+    return Diagnostic(
+        code="nothing-to-evolve",
+        message=f"`{objective}` is the same whatever the weights of `{model}` are",
+        span=span,
+        labels=(Label(declared, "declared here"),),
+        help=f"evolve an objective that reads what `{model}` gives",
+    )
+
+
+def fixed_option(span: Span, option: str, link: str, optimizer: str) -> Diagnostic:
+    """A mutated number that its link takes in once and never reads again."""
+    return Diagnostic(
+        code="fixed-option",
+        message=f"`{option}` of `{link}` is fixed before the first step, so no factor changes it",
+        span=span,
+        help=f"mutate another number, or explore without `{optimizer}`",
+    )
+
+
 def frozen_explored(name: tree.Name, frozen: Span) -> Diagnostic:
     """A model that is frozen and explored."""
     return Diagnostic(
@@ -769,25 +790,51 @@ def never_met(span: Span, objective: str, bounds: tuple[float, float], value: fl
 # ---------------------------------------------------------------- statistics
 
 
-def no_power(span: Span, examples: int, needed: int, confidence: float) -> Diagnostic:
+def no_power(
+    span: Span, examples: int, needed: int, confidence: float, runs: int = 1
+) -> Diagnostic:
     """An adapt split on which nothing can ever be accepted."""
     return Diagnostic(
         code="no-power",
-        message=f"{examples} adapt examples can't show a gain at {_percent(confidence)} confidence",
+        message=(
+            f"{examples} adapt examples can't show a gain at {_percent(confidence)} confidence"
+            f"{_shared_by(runs)}"
+        ),
         span=span,
         help=f"at least {needed} are needed: give adapt a larger share, or ask for less confidence",
     )
 
 
+def no_resamples(
+    span: Span, objective: str, confidence: float, most: int, runs: int = 1
+) -> Diagnostic:
+    """A confidence so high that a bootstrap never gets to its level."""
+    return Diagnostic(
+        code="no-power",
+        message=(
+            f"a gain in `{objective}` can't be shown at {_percent(confidence)} confidence"
+            f"{_shared_by(runs)}: a bootstrap would take more than {most:_} resamples"
+        ),
+        span=span,
+        help="ask for less confidence: 99.99% is the most that a set's value can have",
+    )
+
+
+def _shared_by(runs: int) -> str:
+    return f", which the {runs} runs of the sweep share" if runs > 1 else ""
+
+
 def low_power(
-    span: Span, other: Span, examples: int, smallest: float, distance: float
+    span: Span, other: Span, examples: int, smallest: float, distance: float, *, is_share: bool
 ) -> Diagnostic:
     """Aims closer together than a gain that can be shown."""
+    least = f"{100 * smallest:.1f} pp" if is_share else f"{smallest:.3g}"
+    apart = f"{100 * distance:.3g} pp" if is_share else f"{distance:.3g}"
     return Diagnostic(
         code="low-power",
         message=(
-            f"{examples} adapt examples can't show a gain below {100 * smallest:.1f} pp at this "
-            f"confidence, and these aims are {100 * distance:.3g} pp apart"
+            f"{examples} adapt examples can't show a gain below {least} at this confidence, and "
+            f"these aims are {apart} apart"
         ),
         span=span,
         severity="warning",
@@ -821,6 +868,20 @@ def confidence_each_time(span: Span, confidence: float, iterations: int, ever: f
     )
 
 
+def no_promise(span: Span) -> Diagnostic:
+    """Rule `reference`, which bounds nothing over a run."""
+    return Diagnostic(
+        code="no-promise",
+        message=(
+            "rule `reference` makes no promise over the run: of simulated runs without a true "
+            "gain, with 2048 fresh examples a decision, 87% accepted a model in 200 iterations"
+        ),
+        span=span,
+        severity="warning",
+        help="without this statement the rule keeps `with confidence 95% over the run`",
+    )
+
+
 def guard_never_fails(span: Span, what: str) -> Diagnostic:
     """A guard that every candidate keeps."""
     return Diagnostic(
@@ -832,16 +893,74 @@ def guard_never_fails(span: Span, what: str) -> Diagnostic:
     )
 
 
-def guard_never_proven(span: Span, margin: float, examples: int, needed: int) -> Diagnostic:
-    """A proven guard whose margin the adapt split can't show."""
+def guard_never_proven(
+    span: Span, guard: str, examples: int | None, needed: int | None, *, is_of_equals: bool
+) -> Diagnostic:
+    """A proven guard that the adapt split can't show.
+
+    needed         examples that would do; None where none would
+    is_of_equals   whether that is for two identical models, else for a perfect one
+    """
+    can = "no number of adapt examples can"
+    if needed is not None and examples is not None:
+        can = f"{examples} adapt examples can't"
+    even = "two identical models" if is_of_equals else "a perfect model"
+    enough = "" if needed is None else f"{needed} are needed: "
     return Diagnostic(
         code="guard-never-proven",
-        message=(
-            f"{examples} adapt examples can't prove a loss below {100 * margin:.3g} pp, not even "
-            "for two identical models, so nothing would ever be accepted"
-        ),
+        message=f"{can} prove `{guard}`, not even for {even}, so nothing would ever be accepted",
         span=span,
-        help=f"{needed} are needed: widen the margin, enlarge adapt, or take out `proven`",
+        help=f"{enough}widen the margin, enlarge adapt, or take out `proven`",
+    )
+
+
+def unknown_range(span: Span, name: str) -> Diagnostic:
+    """A real value that evidence is asked about, and that may be anything."""
+    return Diagnostic(
+        code="unknown-range",
+        message=f"`{name}` has no known range, and one example could outweigh all others",
+        span=span,
+        help="state it, as in `objective x in 0 to 5 = …`, or bound the value by `clip(…, 0, 5)`",
+    )
+
+
+def no_challenger(span: Span, why: str) -> Diagnostic:
+    """Rule `challenger` where it has nothing to stand on."""
+    return Diagnostic(
+        code="no-challenger",
+        message=f"rule `challenger` can't hold its promise here: {why}",
+        span=span,
+        help="take the statement out: `gate` is chosen where it is the sound one",
+    )
+
+
+def outside_reference(span: Span, what: str, why: str, hint: str) -> Diagnostic:
+    """A statement that the published rule has no place for."""
+    return Diagnostic(
+        code="outside-reference",
+        message=f"{what} has no place under rule `reference`: {why}",
+        span=span,
+        help=hint,
+    )
+
+
+def evaluate_finite(span: Span) -> Diagnostic:
+    """Evaluation draws from a split that the rule in force uses whole."""
+    return Diagnostic(
+        code="evaluate-finite",
+        message="a finite split is used whole, so there is nothing to draw",
+        span=span,
+        help="take it out: `evaluate` is for endless sources, and for rule `reference`",
+    )
+
+
+def evaluation_too_large(span: Span, examples: int, use: str, rows: int) -> Diagnostic:
+    """An evaluation that draws more examples than its split has."""
+    return Diagnostic(
+        code="evaluation-too-large",
+        message=f"an evaluation of {examples} is larger than the {use} split, which has {rows}",
+        span=span,
+        help="draw fewer batches, or take `evaluate` out: then the split is used whole",
     )
 
 

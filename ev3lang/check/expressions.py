@@ -562,7 +562,12 @@ def _function(
             checking.report(errors.wrong_level(call.span, what))
             return None
         level = joined
-    gradient = frozenset().union(*(each.facts.gradient for each in known))
+    reached = [
+        value
+        for place, value in zip(entry.inputs, known, strict=True)
+        if entry.gradient_to in (None, place.name)
+    ]
+    gradient = frozenset().union(*(each.facts.gradient for each in reached))
     facts = typed.Facts(
         type=_output_type(entry, known, variables),
         level="set" if entry.level == "set" else level,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ev3lang.catalog.index import PERTURBATIONS, STRATEGIES
+import attrs
+
 from ev3lang.check import (
     data,
     declarations,
     errors,
+    explorers,
     expressions,
     growth,
-    operations,
+    judging,
     optimizers,
     power,
+    reference,
     typed,
 )
-from ev3lang.check.arguments import counted, known_number, whole
+from ev3lang.check.arguments import counted, known_number
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import expand, walk
 from ev3lang.source import Span
@@ -44,16 +47,17 @@ def explore(checking: Checking, block: tree.Explore) -> typed.ExploreInfo | None
     batch = data.batch_of(checking, batch_item) if batch_item is not None else None
     descents: list[typed.Descent] = []
     places: dict[str, Span] = {}
+    others = explorers.Explorers(models, block.model.text, places)
     for item in block.items:
         if isinstance(item, tree.Descend):
             _descend(checking, block, models, item, descents, places)
-        elif isinstance(item, (tree.Evolve, tree.Perturb, tree.Mutate, tree.Average)):
-            _not_built_explorer(checking, item)
-    explorers = (tree.Descend, tree.Evolve, tree.Perturb)
-    if not any(isinstance(item, explorers) for item in block.items):
+        elif isinstance(item, (tree.Evolve, tree.Perturb, tree.Average)):
+            others.add(checking, item)
+    mutations = explorers.mutations(checking, block.items, descents)
+    if not any(isinstance(e, (tree.Descend, tree.Evolve, tree.Perturb)) for e in block.items):
         statement = "descend entropy with adamw(1e-3) for 100 steps"
         checking.report(errors.missing_statement("explore", block.keyword_span, statement))
-    if not models or not descents:
+    if not models or not (descents or others.evolutions or others.perturbations):
         return None
     return typed.ExploreInfo(
         models=models,
@@ -62,6 +66,10 @@ def explore(checking: Checking, block: tree.Explore) -> typed.ExploreInfo | None
         batches="shared" if batches is None else batches.mode,
         state="lasting" if state is None else state.mode,
         batch=batch,
+        evolutions=tuple(others.evolutions),
+        perturbations=tuple(others.perturbations),
+        averages=tuple(others.averages),
+        mutations=mutations,
     )
 
 
@@ -105,7 +113,9 @@ def descended(
         if declaration is None and isinstance(name, tree.Name):
             checking.report(errors.unknown_name(name, known, "loss"))
             return None
-        kind = "an expression" if declaration is None else f"the {_kind(declaration)}"
+        kind = (
+            "an expression" if declaration is None else f"the {type(declaration).__name__.lower()}"
+        )
         got = kind if declaration is None else f"{kind} `{written.span.text}`"
         checking.report(errors.wrong_type(written.span, "a declared loss", got))
         if isinstance(name, tree.Name):
@@ -138,249 +148,187 @@ def _end_of_gradient(checking: Checking, loss: typed.Expr, models: tuple[str, ..
     return None
 
 
-def _not_built_explorer(
-    checking: Checking, item: tree.Evolve | tree.Perturb | tree.Mutate | tree.Average
-) -> None:
-    match item:
-        case tree.Evolve():
-            _objective(checking, item.objective)
-            operations.operation(checking, item.strategy, STRATEGIES, "strategy")
-            counted(checking, item.amount, "generations", "a count of generations")
-            checking.report(errors.not_built_yet(item.span, "`evolve`"))
-        case tree.Perturb():
-            operations.operation(checking, item.strategy, PERTURBATIONS, "perturbation")
-            counted(checking, item.amount, "draws", "a count of draws")
-            checking.report(errors.not_built_yet(item.span, "`perturb`"))
-        case tree.Mutate():
-            for factor in item.factors:
-                counted(checking, factor, "factor", "a factor, such as `0.8x`")
-            checking.report(errors.not_built_yet(item.span, "`mutate`"))
-        case tree.Average():
-            whole(checking, item.count, "a count of accepted models")
-            checking.report(errors.not_built_yet(item.span, "`average`"))
-
-
-# ---------------------------------------------------------------- assess
-
-
-def assess(checking: Checking, block: tree.Assess) -> str | None:
-    """The objective that ranks candidates."""
-    rank = only(checking, block.items, tree.RankBy, "`rank by`")
-    prioritize = only(checking, block.items, tree.Prioritize, "`prioritize`")
-    for item in block.items:
-        if isinstance(item, tree.Guard):
-            _guard(checking, item)
-    if prioritize is not None:
-        for name in prioritize.objectives:
-            known = _objective(checking, name)
-            declaration = checking.names.declared.get(known or "")
-            if isinstance(declaration, tree.Objective) and declaration.target is None:
-                checking.report(errors.missing_target(name, declaration.name.span))
-        checking.report(errors.not_built_yet(prioritize.span, "`prioritize`"))
-        return None
-    if rank is None:
-        checking.report(errors.missing_statement("assess", block.keyword_span, "rank by accuracy"))
-        return None
-    if len(rank.keys) == 1 and isinstance(rank.keys[0], tree.Name):
-        return _objective(checking, rank.keys[0])
-    for key in rank.keys:
-        if isinstance(key, tree.Name):
-            _objective(checking, key)
-        elif isinstance(key, tree.Call) and key.function.text == "pareto":
-            for argument in key.arguments:
-                if isinstance(argument.value, tree.Name):
-                    _objective(checking, argument.value)
-        else:
-            expressions.infer(checking, key, expressions.Scope(is_measured=True))
-            _weighted(checking, key)
-    what = "ranking by several objectives"
-    checking.report(errors.not_built_yet(rank.span, what))
-    return None
-
-
-def _weighted(checking: Checking, key: tree.Expression) -> None:
-    """Report a sum of objectives that point in different directions."""
-    objectives = [
-        declaration
-        for node in tree.walk(key)
-        if isinstance(node, tree.Name)
-        and isinstance(declaration := checking.names.declared.get(node.text), tree.Objective)
-    ]
-    directions = {each.direction for each in objectives}
-    has_minus = any(isinstance(n, tree.Binary) and n.operator == "-" for n in tree.walk(key))
-    if len(directions) > 1 and not has_minus:
-        rising = next(each for each in objectives if each.direction == "maximize")
-        names = [each.name.text for each in objectives]
-        checking.report(errors.mixed_directions(key.span, rising.name.span, names))
-
-
-def _guard(checking: Checking, item: tree.Guard) -> None:
-    condition = item.condition
-    if not isinstance(condition, tree.Binary) or condition.operator not in _MIRRORED:
-        checking.report(
-            errors.wrong_type(
-                condition.span, "a comparison, such as `recall >= 90%`", condition.span.text
-            )
-        )
-        return
-    left = expressions.infer(checking, condition.left, expressions.Scope(is_measured=True))
-    if left is not None:
-        # On the right, `accepted` is what the accepted model gives for the left side.
-        facts = {"accepted": left.facts}
-        scope = expressions.Scope(parameters=facts, is_measured=True)
-        expressions.infer(checking, condition, scope)
-    checking.report(errors.not_built_yet(item.span, "`guard`"))
-
-
-def _objective(checking: Checking, name: tree.Name) -> str | None:
-    """A declared objective's name; None, reported, where it names something else."""
-    declaration = checking.names.declared.get(name.text)
-    if isinstance(declaration, tree.Objective):
-        checking.used.add(name.text)
-        return name.text
-    if isinstance(declaration, tree.Metric):
-        checking.used.add(name.text)
-        # One word is missing in one place, however often the metric stands for an objective.
-        if all(each.code != "no-direction" for each in checking.found):
-            checking.report(errors.no_direction(name, declaration.name.span))
-        return None
-    if declaration is None:
-        known = [
-            each.name.text
-            for each in checking.names.declared.values()
-            if isinstance(each, tree.Objective)
-        ]
-        checking.report(errors.unknown_name(name, known, "objective"))
-        return None
-    checking.used.add(name.text)
-    checking.report(
-        errors.wrong_type(name.span, "an objective", f"the {_kind(declaration)} `{name.text}`")
-    )
-    return None
-
-
-def _kind(declaration: tree.Declaration) -> str:
-    return type(declaration).__name__.lower()
-
-
 # ---------------------------------------------------------------- adapt
 
 
-def adapt(checking: Checking, block: tree.Adapt, is_endless: bool) -> typed.AdaptInfo | None:
+def adapt(
+    checking: Checking,
+    block: tree.Adapt,
+    ranking: typed.RankingInfo | None,
+    info: typed.DataInfo | None,
+) -> typed.AdaptInfo | None:
     """The rule by which the best candidate is accepted, and when the run ends."""
     accept = only(checking, block.items, tree.Accept, "`accept`")
     rule = only(checking, block.items, tree.Rule, "`rule`")
     move = only(checking, block.items, tree.Move, "`move`")
     stop = only(checking, block.items, tree.Stop, "`stop`")
-    evaluate = only(checking, block.items, tree.Evaluate, "`evaluate`")
     for item in block.items:
         if isinstance(item, tree.After):
             _after(checking, item)
         elif isinstance(item, tree.Repeat):
             counted(checking, item.amount, "passes", "a count of passes")
             checking.report(errors.not_built_yet(item.span, "`repeat`"))
-    objective = confidence = None
+    is_reference = reference.is_chosen(block.items)
+    accepting = None
     if accept is None:
         statement = "accept when accuracy improves"
         checking.report(errors.missing_statement("adapt", block.keyword_span, statement))
     else:
-        objective, confidence = _accept(checking, accept)
-    has_rule = _rule(checking, rule, accept, is_endless)
-    batches = DEFAULT_EVALUATION if is_endless else None
-    if evaluate is not None:
-        amount = counted(checking, evaluate.amount, "batches", "a count of batches")
-        if not is_endless:
-            what = "`evaluate` over a finite split, which rule `reference` needs,"
-            checking.report(errors.not_built_yet(evaluate.span, what))
-        batches = None if amount is None else int(amount)
+        accepting = _accept(checking, accept, ranking, is_reference=is_reference)
+    is_endless = info is not None and info.is_endless
+    chosen = _rule(checking, rule, accept, accepting, ranking, is_endless)
+    evaluate = _evaluate(checking, block, info, is_reference=is_reference)
     if stop is None:
         checking.report(errors.missing_stop(block.keyword_span))
         return None
     ends = _stop(checking, stop)
-    if objective is None or confidence is None or ends is None or not has_rule:
+    if accepting is None or ends is None or chosen is None:
         return None
+    name, widths = chosen
     return typed.AdaptInfo(
-        objective=objective,
-        confidence=confidence,
+        objectives=accepting.objectives,
+        margin=accepting.margin,
+        confidence=accepting.confidence,
+        scope=accepting.scope,
+        rule=name,
+        widths=widths,
         move="unless worse" if move is None else move.mode,
-        evaluate=batches,
+        evaluate=evaluate,
         stop=ends,
+        runs=checking.runs,
     )
 
 
-def _accept(checking: Checking, accept: tree.Accept) -> tuple[str | None, float | None]:
-    confidence: float | None = power.DEFAULT_CONFIDENCE
-    if accept.confidence is not None:
-        amount = counted(checking, accept.confidence, "ratio", "a confidence, such as `95%`")
-        confidence = None if amount is None else float(amount)
-        if confidence is not None and not 0 < confidence < 1:
-            checking.report(
-                errors.out_of_range(
-                    accept.confidence.span,
-                    "a confidence",
-                    "above 0% and below 100%",
-                    accept.confidence.span.text,
-                )
-            )
-            confidence = None
-    if accept.margin is not None:
-        checking.report(errors.not_built_yet(accept.margin.span, "a margin of improvement"))
-    if accept.scope == "each time":
-        checking.report(errors.not_built_yet(accept.span, "confidence spent `each time`"))
+@attrs.frozen(eq=False)
+class _Accepting:
+    """What `accept when …` says."""
+
+    objectives: tuple[typed.ObjectiveInfo, ...]
+    margin: float
+    confidence: float
+    scope: Literal["over the run", "each time"]
+
+
+def _accept(
+    checking: Checking,
+    accept: tree.Accept,
+    ranking: typed.RankingInfo | None,
+    *,
+    is_reference: bool,
+) -> _Accepting | None:
+    confidence = _confidence(checking, accept)
+    objectives: tuple[typed.ObjectiveInfo, ...] = ()
     if accept.objective is None:
         assess = checking.names.assess
-        leads = any(isinstance(e, tree.Prioritize) for e in (assess.items if assess else ()))
-        if not leads and assess is not None:
-            checking.report(errors.no_leading_objective(accept.span))
-        checking.report(errors.not_built_yet(accept.span, "`leading objective`"))
-        return None, confidence
-    name = _objective(checking, accept.objective)
+        if not any(isinstance(e, tree.Prioritize) for e in (assess.items if assess else ())):
+            if assess is not None:
+                checking.report(errors.no_leading_objective(accept.span))
+            return None
+        objectives = () if ranking is None else ranking.keys
+    else:
+        info = judging.objective_info(checking, accept.objective)
+        objectives = () if info is None else (info,)
+    place = accept.span if accept.objective is None else accept.objective.span
+    accepts = reference.acceptable if is_reference else judging.acceptable
+    if not objectives or not all(accepts(checking, each, place) for each in objectives):
+        return None
+    margin: float | None = 0.0
+    if accept.margin is not None:
+        margin = judging.margin(checking, accept.margin, objectives)
+    if confidence is None or margin is None:
+        return None
+    return _Accepting(objectives, margin, confidence, accept.scope or "over the run")
+
+
+def _confidence(checking: Checking, accept: tree.Accept) -> float | None:
+    if accept.confidence is None:
+        return power.DEFAULT_CONFIDENCE
+    amount = counted(checking, accept.confidence, "ratio", "a confidence, such as `95%`")
+    if amount is None or 0 < amount < 1:
+        return None if amount is None else float(amount)
+    text = accept.confidence.span.text
+    bounds = "above 0% and below 100%"
+    checking.report(errors.out_of_range(accept.confidence.span, "a confidence", bounds, text))
+    return None
+
+
+RuleName: TypeAlias = Literal["gate", "challenger", "reference"]
+
+_RULES: tuple[RuleName, ...] = ("gate", "challenger", "reference")
+
+
+def _rule(
+    checking: Checking,
+    rule: tree.Rule | None,
+    accept: tree.Accept | None,
+    accepting: _Accepting | None,
+    ranking: typed.RankingInfo | None,
+    is_endless: bool,
+) -> tuple[RuleName, tuple[float, float] | None] | None:
+    """The rule in force, with the widths of `reference`; None, reported, where it can't be.
+
+    Without a word of the spec: `challenger` where every decision has fresh examples that bets can
+    be placed on, else `gate`.
+    """
+    objectives = () if accepting is None else accepting.objectives
+    of_sets = [each for each in objectives if each.value.facts.level == "set"]
+    is_each_time = accepting is not None and accepting.scope == "each time"
+    if rule is None:
+        return ("challenger" if is_endless and not of_sets and not is_each_time else "gate"), None
+    name = next((each for each in _RULES if each == rule.name.text), None)
     if name is None:
-        return None, confidence
-    info = declarations.objective(checking, _declared_objective(checking, name))
-    if info is None:
-        return None, confidence
-    facts = info.value.facts
-    if facts.type.kind != "bool" or facts.level != "example":
-        what = "acceptance by an objective that is not true or false for each example"
-        checking.report(errors.not_built_yet(accept.objective.span, what))
-        return None, confidence
-    return name, confidence
+        checking.report(errors.unknown_choice(rule.name, "rule", _RULES))
+        return None
+    if name == "reference":
+        return _reference(checking, rule, ranking)
+    if isinstance(rule.rule, tree.Call) and rule.rule.arguments:
+        checking.report(errors.too_many_arguments(name, 0, rule.rule.arguments[0].span))
+        return None
+    if name == "challenger":
+        why = None
+        if not is_endless:
+            why = "a finite split has no fresh examples for every decision"
+        elif of_sets:
+            why = f"`{of_sets[0].name}` has no value for each example to bet on"
+        elif is_each_time:
+            why = "its evidence adds up over the run, and `each time` asks anew"
+        if why is not None:
+            checking.report(errors.no_challenger(rule.span, why))
+            return None
+    return name, None
+
+
+def _reference(
+    checking: Checking, rule: tree.Rule, ranking: typed.RankingInfo | None
+) -> tuple[RuleName, tuple[float, float] | None] | None:
+    widths = reference.widths(checking, rule)
+    is_fit = reference.review(checking, checking.names.assess, checking.names.adapt, ranking)
+    return ("reference", widths) if widths is not None and is_fit else None
+
+
+def _evaluate(
+    checking: Checking, block: tree.Adapt, info: typed.DataInfo | None, *, is_reference: bool
+) -> int | None:
+    """Batches of an evaluation draw; None where splits are used whole."""
+    is_endless = info is not None and info.is_endless
+    evaluate = only(checking, block.items, tree.Evaluate, "`evaluate`")
+    if evaluate is None:
+        return DEFAULT_EVALUATION if is_endless else None
+    amount = counted(checking, evaluate.amount, "batches", "a count of batches")
+    if amount is None:
+        return None
+    if not is_endless and not is_reference:
+        checking.report(errors.evaluate_finite(evaluate.span))
+        return None
+    if info is not None and not is_endless:
+        reference.review_evaluation(checking, evaluate, info, int(amount), info.batch)
+    return int(amount)
 
 
 def _declared_objective(checking: Checking, name: str) -> tree.Objective:
     declaration = checking.names.declared[name]
     assert isinstance(declaration, tree.Objective)
     return declaration
-
-
-_RULES = ("gate", "challenger", "reference")
-
-
-def _rule(
-    checking: Checking, rule: tree.Rule | None, accept: tree.Accept | None, is_endless: bool
-) -> bool:
-    """Whether the rule in force is `gate`, the one that can be run."""
-    if rule is None:
-        if is_endless and accept is not None:
-            what = "rule `challenger`, which fresh examples for every decision ask for,"
-            checking.report(
-                errors.not_built_yet(
-                    accept.span, what, "`rule gate` is sound here too, if slower to accept"
-                )
-            )
-        return not is_endless
-    name = rule.rule.function if isinstance(rule.rule, tree.Call) else rule.rule
-    if name.text not in _RULES:
-        checking.report(errors.unknown_choice(name, "rule", _RULES))
-        return False
-    if name.text != "gate":
-        checking.report(errors.not_built_yet(rule.span, f"rule `{name.text}`"))
-        return False
-    if isinstance(rule.rule, tree.Call) and rule.rule.arguments:
-        checking.report(errors.too_many_arguments("gate", 0, rule.rule.arguments[0].span))
-        return False
-    return True
 
 
 def _after(checking: Checking, block: tree.After) -> None:
@@ -497,7 +445,7 @@ def _comparisons(
             errors.not_built_yet(expression.span, "a condition on more than one objective")
         )
         return None
-    objective = _objective(checking, name)
+    objective = judging.objective(checking, name)
     value = expressions.constant(checking, number, "what a stop compares with", scope)
     known = None if value is None else known_number(checking, value)
     if objective is None or value is None or known is None:

@@ -2,97 +2,107 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
-from ev3lang.check import declarations, errors, expressions, typed
+from ev3lang.check import bounds, errors, expressions, typed
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking
+from ev3lang.source import Span
 from ev3lang.syntax import tree
 
 DEFAULT_CONFIDENCE = 0.95
 
-FIRST_QUERY = 20
-"""Rule `gate` asks its first question at a twentieth of the budget."""
 
-
-def least_wins(delta: float) -> int:
-    """The fewest examples that the new model alone must get right, none being lost.
-
-    Under the hypothesis "no better" each is a fair coin at best, so k in a row have chance 2^-k.
-    """
-    return math.ceil(-math.log2(delta))
-
-
-def smallest_gain(delta: float, examples: int) -> float:
-    """The smallest gain that can be accepted at level delta, as a fraction."""
-    return least_wins(delta) / examples
-
-
-def guard_needs(delta: float, margin: float) -> int:
-    """Adapt examples below which a guard's margin can't be proven, even for identical models.
-
-    The betting test's best bet on a difference that is always 0, at the level of the first query.
-    """
-    level = delta / FIRST_QUERY
-    return math.ceil(-math.log(level) / math.log1p(0.95 * margin / (1 + margin)))
-
-
-def confidence(checking: Checking, accept: tree.Accept) -> float | None:
-    """The confidence that is written or meant; None where it is at fault."""
-    if accept.confidence is None:
-        return DEFAULT_CONFIDENCE
-    expr = expressions.infer(checking, accept.confidence)
-    number = None if expr is None else known_number(checking, expr)
-    return number if number is not None and 0 < number < 1 else None
-
-
-def review(checking: Checking, info: typed.DataInfo | None, iterations: int | None) -> None:
+def review(
+    checking: Checking,
+    info: typed.DataInfo | None,
+    adapt: typed.AdaptInfo | None,
+    guards: tuple[typed.GuardInfo, ...],
+    iterations: int | None,
+) -> None:
     """Warn of what the adapt split can't show, and of confidence that adds up to little."""
-    adapt = checking.names.adapt
-    accepts = [e for e in (adapt.items if adapt else ()) if isinstance(e, tree.Accept)]
-    if adapt is None or not accepts:
+    block = checking.names.adapt
+    if block is None or adapt is None:
         return
-    accept = accepts[0]
-    trust = confidence(checking, accept)
-    if trust is None:
+    accept = next(each for each in block.items if isinstance(each, tree.Accept))
+    place = accept.span if accept.confidence is None else accept.confidence.span
+    if adapt.rule == "reference":
+        rule = next(each for each in block.items if isinstance(each, tree.Rule))
+        checking.report(errors.no_promise(rule.span))
         return
-    delta = 1 - trust
-    place = accept.confidence if accept.confidence is not None else accept
-    if trust < 0.5:
-        checking.report(errors.low_confidence(place.span, trust))
-    if accept.scope == "each time" and iterations is not None:
-        ever = 1 - trust**iterations
-        checking.report(errors.confidence_each_time(accept.span, trust, iterations, ever))
-    examples = None if info is None or info.is_endless else info.examples("adapt")
-    rules = [each for each in adapt.items if isinstance(each, tree.Rule)]
-    if examples is None or any(_rule(each) != "gate" for each in rules):
-        return
-    if examples < least_wins(delta):
-        checking.report(errors.no_power(place.span, examples, least_wins(delta), trust))
-    elif accept.objective is not None:
-        _thresholds(checking, accept.objective.text, examples, delta)
-    for guard in _guards(checking):
-        margin = _margin(checking, guard)
-        if guard.is_proven and margin is not None and examples < guard_needs(delta, margin):
-            checking.report(
-                errors.guard_never_proven(guard.span, margin, examples, guard_needs(delta, margin))
-            )
+    if adapt.confidence < 0.5:
+        checking.report(errors.low_confidence(place, adapt.confidence))
+    if adapt.scope == "each time" and iterations is not None:
+        ever = 1 - adapt.confidence**iterations
+        checking.report(
+            errors.confidence_each_time(accept.span, adapt.confidence, iterations, ever)
+        )
+    # Under rule challenger the examples never run out.
+    if adapt.rule == "gate":
+        _objectives(checking, adapt, None if info is None else info.examples("adapt"), place)
+        if info is not None:
+            _guards(checking, adapt, guards, info.examples("adapt"))
 
 
-def _rule(rule: tree.Rule) -> str:
-    name = rule.rule.function if isinstance(rule.rule, tree.Call) else rule.rule
-    return name.text
+# ---------------------------------------------------------------- objectives
 
 
-def _thresholds(checking: Checking, name: str, examples: int, delta: float) -> None:
+def _objectives(
+    checking: Checking, adapt: typed.AdaptInfo, examples: int | None, place: Span
+) -> None:
+    """Report objectives of which nothing can be shown, and aims that can't be told apart."""
+    delta = adapt.delta
+    for objective in adapt.objectives:
+        if objective.value.facts.level == "set":
+            if not bounds.is_affordable(delta):
+                most = bounds.MOST_RESAMPLES
+                checking.report(
+                    errors.no_resamples(place, objective.name, adapt.confidence, most, adapt.runs)
+                )
+            continue
+        if examples is None:
+            continue
+        needed = _needed(objective, adapt.margin, delta)
+        if examples < needed:
+            checking.report(errors.no_power(place, examples, needed, adapt.confidence, adapt.runs))
+            return
+        _aims_apart(checking, objective, examples, _smallest(objective, adapt, examples))
+
+
+def _is_counted(objective: typed.ObjectiveInfo, margin: float) -> bool:
+    """Whether McNemar's test decides: by right and wrong alone, without a margin."""
+    return objective.value.facts.type.kind == "bool" and margin == 0
+
+
+def _width(objective: typed.ObjectiveInfo) -> float:
+    assert objective.range is not None, "evidence about a mean needs a range"
+    low, high = objective.range
+    return high - low
+
+
+def _needed(objective: typed.ObjectiveInfo, margin: float, delta: float) -> int:
+    """The fewest examples on which any gain beyond the margin can be shown at all."""
+    if _is_counted(objective, margin):
+        return bounds.least_wins(delta)
+    width = _width(objective)
+    return bounds.examples_for(delta, (width - margin) / (width + margin))
+
+
+def _smallest(objective: typed.ObjectiveInfo, adapt: typed.AdaptInfo, examples: int) -> float:
+    """The smallest gain that can be shown at the whole of delta, in the objective's unit."""
+    delta = adapt.delta
+    if _is_counted(objective, adapt.margin):
+        return bounds.least_wins(delta) / examples
+    scale = _width(objective) + adapt.margin
+    return adapt.margin + scale * bounds.least_excess(delta, examples)
+
+
+def _aims_apart(
+    checking: Checking, objective: typed.ObjectiveInfo, examples: int, smallest: float
+) -> None:
     """Two aims for one objective, closer together than a gain that can be shown."""
-    declaration = checking.names.declared.get(name)
-    if not isinstance(declaration, tree.Objective):
-        return
-    objective = declarations.objective(checking, declaration)
-    if objective is None or objective.value.facts.type.kind != "bool":
-        return
+    declaration = checking.names.declared[objective.name]
+    assert isinstance(declaration, tree.Objective)
     aims: list[tuple[float, tree.Expression]] = []
     if declaration.target is not None and objective.target is not None:
         aims.append((objective.target, declaration.target))
@@ -100,12 +110,16 @@ def _thresholds(checking: Checking, name: str, examples: int, delta: float) -> N
     for stop in adapt.items if adapt else ():
         for condition in stop.conditions if isinstance(stop, tree.Stop) else ():
             if isinstance(condition, tree.StopWhen):
-                aims.extend(_aims(checking, condition.condition, name))
-    smallest = smallest_gain(delta, examples)
+                aims.extend(_aims(checking, condition.condition, objective.name))
+    is_share = objective.value.facts.type.kind == "bool" or objective.range == (0.0, 1.0)
     aims.sort(key=lambda aim: aim[0])
     for (low, one), (high, other) in pairwise(aims):
         if 0 < high - low < smallest:
-            checking.report(errors.low_power(other.span, one.span, examples, smallest, high - low))
+            checking.report(
+                errors.low_power(
+                    other.span, one.span, examples, smallest, high - low, is_share=is_share
+                )
+            )
 
 
 def _aims(
@@ -127,29 +141,42 @@ def _aims(
 # ---------------------------------------------------------------- guards
 
 
-def _guards(checking: Checking) -> list[tree.Guard]:
+def _written_guards(checking: Checking) -> list[tree.Guard]:
     block = checking.names.assess
     return [each for each in (block.items if block else ()) if isinstance(each, tree.Guard)]
 
 
-def _margin(checking: Checking, guard: tree.Guard) -> float | None:
-    """What `accepted - 1 pp` allows to be lost; None for a guard of another form."""
-    condition = guard.condition
-    if not isinstance(condition, tree.Binary) or not isinstance(condition.right, tree.Binary):
-        return None
-    right = condition.right
-    is_slack = (condition.operator, right.operator) in ((">=", "-"), (">", "-"), ("<=", "+"))
-    of_accepted = isinstance(right.left, tree.Name) and right.left.text == "accepted"
-    if not is_slack or not of_accepted:
-        return None
-    expr = expressions.infer(checking, right.right)
-    number = None if expr is None else known_number(checking, expr)
-    return float(number) if number is not None and number > 0 else None
+def _guards(
+    checking: Checking,
+    adapt: typed.AdaptInfo,
+    guards: tuple[typed.GuardInfo, ...],
+    examples: int | None,
+) -> None:
+    """Report guards whose proof the adapt split can't give at the first question's level."""
+    delta = adapt.delta
+    level = delta if adapt.scope == "each time" else delta / bounds.FIRST_QUERY
+    for written, guard in zip(_written_guards(checking), guards, strict=True):
+        measure = guard.measure
+        if not guard.is_proven or measure.range is None or measure.value.facts.level == "set":
+            continue
+        excess, is_of_equals = bounds.best_excess(
+            *measure.range,
+            is_falling=measure.direction == "minimize",
+            factor=guard.factor,
+            margin=guard.margin,
+        )
+        needed = None if excess <= 0 else bounds.examples_for(level, excess)
+        if needed is None or (examples is not None and examples < needed):
+            checking.report(
+                errors.guard_never_proven(
+                    written.span, guard.name, examples, needed, is_of_equals=is_of_equals
+                )
+            )
 
 
 def review_guards(checking: Checking) -> None:
     """Warn of a guard that holds whatever a candidate does."""
-    for guard in _guards(checking):
+    for guard in _written_guards(checking):
         condition = guard.condition
         if not isinstance(condition, tree.Binary):
             continue

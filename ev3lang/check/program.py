@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
@@ -13,6 +14,7 @@ from ev3lang.check import (
     declarations,
     errors,
     externs,
+    judging,
     models,
     optimizers,
     phases,
@@ -47,23 +49,26 @@ class Findings:
     objectives: Mapping[str, typed.ObjectiveInfo | None]
     metrics: Mapping[str, typed.MetricInfo | None]
     explore: typed.ExploreInfo | None
-    rank_by: str | None
+    ranking: typed.RankingInfo | None
+    guards: tuple[typed.GuardInfo, ...] | None
     adapt: typed.AdaptInfo | None
     shown: tuple[typed.ShownInfo, ...] | None
     baselines: tuple[typed.BaselineInfo, ...]
     starts: Mapping[str, typed.StartInfo]
+    externs: Mapping[str, typed.ExternInfo | None]
 
 
 @attrs.frozen(eq=False)
 class Checked:
     """What a check of a file gives.
 
-    program      None where the file is at fault or has parts that can't be run yet
+    points       every run that it asks for, one without a sweep; none where the file is at fault
+                 or has parts that can't be run yet
     types        what is known of each expression that could be typed, by its place
     definitions  where each name that is used is declared, by the place of the use
     """
 
-    program: typed.TypedProgram | None
+    points: tuple[sweeps.Point, ...]
     diagnostics: tuple[Diagnostic, ...]
     types: Mapping[Span, typed.Facts]
     definitions: Mapping[Span, Span]
@@ -73,31 +78,38 @@ def check(
     syntax_tree: tree.SyntaxTree,
     overrides: Mapping[str, tree.Expression],
     default_name: str,
+    seed: int | None = None,
 ) -> Checked:
     """Check a file.
 
     overrides     params set from outside, by name
     default_name  of the experiment, where the spec gives none
-    A sweep is checked at every point; the program is that of its first.
+    seed          instead of the spec's own; like an override, it is no axis of a sweep then
+    A sweep is checked at every point.
     """
     names, faults = resolve(syntax_tree)
     checking = Checking(names, overrides, found=list(faults))
     axes = () if names.sweep is None else sweeps.axes(checking, names.sweep)
-    axes = tuple(axis for axis in axes if axis.name.text not in overrides)
+    fixed = overrides if seed is None else {**overrides, "seed": seed}
+    axes = tuple(axis for axis in axes if axis.name.text not in fixed)
     first, *others = sweeps.checked_points(axes)
-    checking.overrides = {**first, **overrides}
+    runs = math.prod(len(axis.values) for axis in axes)
     everywhere = list(checking.found)
-    findings = _look(checking, syntax_tree)
+    looks: list[_Look] = []
+    for point in (first, *others):
+        if looks:
+            checking = Checking(names, overrides)
+        checking.overrides, checking.runs = {**point, **overrides}, runs
+        looks.append(_Look(point, checking, _look(checking, syntax_tree)))
+    checking = looks[0].checking
     found = checking.found
     if axes:
         _unused_axes(checking, axes)
-        found = everywhere + _at_points(
-            checking, everywhere, [first, *others], overrides, syntax_tree
-        )
+        found = everywhere + _at_points(everywhere, looks)
     diagnostics = tuple(_merged(sorted(found, key=_place(syntax_tree))))
     is_ready = not any(each.severity == "error" or each.code == NOT_BUILT for each in diagnostics)
     return Checked(
-        _program(checking, findings, default_name) if is_ready else None,
+        tuple(_points(looks, axes, default_name, seed)) if is_ready else (),
         diagnostics,
         checking.types,
         definitions(names, syntax_tree),
@@ -131,12 +143,23 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
                 checking.used.discard(each.name.text)
         elif isinstance(each, tree.Optimizer):
             optimizers.check_declared(checking, each)
+    functions = {
+        name: externs.extern(checking, each)
+        for name, each in names.declared.items()
+        if isinstance(each, tree.Extern)
+    }
     explore = None if names.explore is None else phases.explore(checking, names.explore)
-    rank_by = None if names.assess is None else phases.assess(checking, names.assess)
+    ranking = guards = None
+    if names.assess is not None:
+        ranking = judging.ranking(checking, names.assess)
+        guards = judging.guards(checking, names.assess)
     info = _read_block(checking, explore, found, objectives, blocks)
     block = next(iter(blocks.values()), None) if len(blocks) == 1 else info
-    is_endless = block is not None and block.is_endless
-    adapt = None if names.adapt is None else phases.adapt(checking, names.adapt, is_endless)
+    adapt = None
+    if names.adapt is not None:
+        batch = None if explore is None else explore.batch
+        drawn = None if block is None else data.with_batch(block, batch)
+        adapt = phases.adapt(checking, names.adapt, ranking, drawn)
     explored = names.explore.model.text if names.explore is not None else ""
     shown, baselines = phases.report(
         checking, names.report, explore.models if explore is not None else (), explored
@@ -148,7 +171,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
     if not any(each.severity == "error" for each in checking.found):
         # Where errors may hide what a part reads or does, a second thought would be a guess.
         _unused(checking, syntax_tree)
-        reviews.review(checking, block, infos, objectives)
+        reviews.review(checking, block, infos, objectives, adapt, guards or ())
     return Findings(
         settings,
         info,
@@ -157,11 +180,13 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         objectives,
         metrics,
         explore,
-        rank_by,
+        ranking,
+        guards,
         adapt,
         shown,
         baselines,
         found,
+        functions,
     )
 
 
@@ -169,7 +194,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
     """The program of a file without a fault."""
     info, explore, adapt = findings.data, findings.explore, findings.adapt
     assert info is not None and explore is not None and adapt is not None
-    assert findings.rank_by is not None
+    assert findings.ranking is not None and findings.guards is not None
     experiment = checking.names.experiment
     objectives = _known(findings.objectives)
     return typed.TypedProgram(
@@ -182,7 +207,8 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         objectives=objectives,
         metrics=_known(findings.metrics),
         explore=explore,
-        rank_by=findings.rank_by,
+        ranking=findings.ranking,
+        guards=findings.guards,
         adapt=adapt,
         shown=findings.shown
         if findings.shown is not None
@@ -190,10 +216,36 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         baselines=findings.baselines,
         precision=findings.settings.precision,
         starts=findings.starts,
+        externs=_known(findings.externs),
     )
 
 
 # ---------------------------------------------------------------- sweeps
+
+
+@attrs.frozen(eq=False)
+class _Look:
+    """What was found at one combination of a sweep, seeds aside."""
+
+    point: Mapping[str, tree.Expression]
+    checking: Checking
+    findings: Findings
+
+
+def _points(
+    looks: list[_Look], axes: tuple[sweeps.Axis, ...], default_name: str, seed: int | None
+) -> Iterator[sweeps.Point]:
+    """The runs of a file without a fault; those that differ in the seed alone come together."""
+    for look in looks:
+        program = _program(look.checking, look.findings, default_name)
+        if seed is not None:
+            program = attrs.evolve(program, seed=seed)
+        for values in sweeps.with_seeds(axes, look.point):
+            drawn = sweeps.seed_of(values["seed"]) if "seed" in values else None
+            yield sweeps.Point(
+                {name: sweeps.as_text(value) for name, value in values.items()},
+                program if drawn is None else attrs.evolve(program, seed=drawn),
+            )
 
 
 def _unused_axes(checking: Checking, axes: tuple[sweeps.Axis, ...]) -> None:
@@ -205,37 +257,25 @@ def _unused_axes(checking: Checking, axes: tuple[sweeps.Axis, ...]) -> None:
             checking.report(errors.unused_axis(axis.name))
 
 
-def _at_points(
-    checking: Checking,
-    everywhere: list[Diagnostic],
-    points: list[dict[str, tree.Expression]],
-    overrides: Mapping[str, tree.Expression],
-    syntax_tree: tree.SyntaxTree,
-) -> list[Diagnostic]:
+def _at_points(everywhere: list[Diagnostic], looks: list[_Look]) -> list[Diagnostic]:
     """What is found at the points, each once; beside it the point, unless every point has it.
 
-    checking    after the look at the first point
     everywhere  what was found before any look
     """
     seen: dict[tuple[object, ...], list[Diagnostic]] = {}
-    first_at: dict[tuple[object, ...], dict[str, tree.Expression]] = {}
-    found = checking.found
-    for point in points:
-        if point is not points[0]:
-            other = Checking(checking.names, {**point, **overrides})
-            _look(other, syntax_tree)
-            found = other.found
-        for each in found:
+    first_at: dict[tuple[object, ...], Mapping[str, tree.Expression]] = {}
+    for look in looks:
+        for each in look.checking.found:
             key = (each.code, each.span, each.message)
             seen.setdefault(key, []).append(each)
-            first_at.setdefault(key, point)
+            first_at.setdefault(key, look.point)
     known = {(each.code, each.span, each.message) for each in everywhere}
     return [
         each[0]
-        if len(each) == len(points) or each[0].code == "unused-axis"
+        if len(each) == len(looks) or each[0].code == "unused-axis"
         else sweeps.at_point(each[0], first_at[key])
         for key, each in seen.items()
-        if key not in known and not _is_axis(each[0], points[0])
+        if key not in known and not _is_axis(each[0], looks[0].point)
     ]
 
 
@@ -288,14 +328,9 @@ def _known(table: Mapping[str, Value | None]) -> Mapping[str, Value]:
 
 def _not_built_declaration(checking: Checking, declaration: tree.Declaration) -> None:
     match declaration:
-        case tree.Extern():
-            what = "an `extern` function"
-            externs.check_extern(checking, declaration)
         case tree.Archive():
             what = "an `archive`"
             externs.check_archive(checking, declaration)
-        case tree.Sweep():
-            what = "`sweep`"
         case _:
             return
     checking.report(errors.not_built_yet(declaration.keyword_span, what))
@@ -436,6 +471,7 @@ _REPORTED_UNUSED = (
     tree.Loss,
     tree.Metric,
     tree.Optimizer,
+    tree.Extern,
 )
 
 

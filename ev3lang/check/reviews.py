@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ev3lang.catalog.index import FUNCTIONS, OPTIMIZERS, SOURCES
+from ev3lang.catalog.index import FUNCTIONS, SOURCES
 from ev3lang.check import declarations, errors, growth, optimizers, power, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import expand, walk
@@ -16,10 +16,12 @@ def review(
     info: typed.DataInfo | None,
     models: Mapping[str, typed.ModelInfo | None],
     objectives: Mapping[str, typed.ObjectiveInfo | None],
+    adapt: typed.AdaptInfo | None,
+    guards: tuple[typed.GuardInfo, ...],
 ) -> None:
     """Look at the whole. Called for a spec without errors only."""
     iterations = planned_iterations(checking)
-    power.review(checking, info, iterations)
+    power.review(checking, info, adapt, guards, iterations)
     power.review_guards(checking)
     growth.review_passes(checking)
     _stop(checking)
@@ -148,23 +150,6 @@ def _averages(checking: Checking, iterations: int | None) -> None:
                 )
             elif iterations is not None and count > iterations:
                 checking.report(errors.average_too_long(item.count.span, int(count), iterations))
-        elif isinstance(item, tree.Mutate):
-            _mutated(checking, item)
-
-
-def _mutated(checking: Checking, item: tree.Mutate) -> None:
-    """A hyperparameter that no optimizer of the search has."""
-    known: set[str] = set()
-    for descend in _explore_items(checking):
-        if not isinstance(descend, tree.Descend):
-            continue
-        for written in descend.optimizers:
-            chain = optimizers.optimizer(checking, written)
-            for link in chain.links if chain is not None else ():
-                numbers = ("real", "ratio", "schedule")
-                known |= {e.name for e in OPTIMIZERS[link.name].options if e.kind in numbers}
-    if known and item.hyperparameter.text not in known:
-        checking.report(errors.unknown_name(item.hyperparameter, known, "hyperparameter"))
 
 
 # ---------------------------------------------------------------- objectives and models

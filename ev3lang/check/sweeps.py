@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from ev3lang.check import errors
+from ev3lang.check import errors, typed
 from ev3lang.check.checking import Checking
 from ev3lang.diagnostics.diagnostic import Diagnostic, Label
 from ev3lang.syntax import tree
@@ -22,6 +22,18 @@ class Axis:
 
     name: tree.Name
     values: tuple[tree.Expression, ...]
+
+
+@attrs.frozen(eq=False)
+class Point:
+    """One combination of a sweep; that without settings is the one run of a spec without sweep.
+
+    settings  each axis's value as `--set` and `--seed` take it, in the order of the axes
+    program   the experiment with them
+    """
+
+    settings: Mapping[str, str]
+    program: typed.TypedProgram
 
 
 def axes(checking: Checking, block: tree.Sweep) -> tuple[Axis, ...]:
@@ -39,6 +51,8 @@ def axes(checking: Checking, block: tree.Sweep) -> tuple[Axis, ...]:
             checking.report(errors.duplicate_name(name, found[name.text].name.span))
             continue
         values = _values(checking, written)
+        if values is not None and name.text == "seed":
+            values = _seeds(checking, values)
         if values is not None:
             found[name.text] = Axis(name, values)
     points = math.prod(len(axis.values) for axis in found.values())
@@ -87,6 +101,27 @@ def _values(checking: Checking, axis: tree.Axis) -> tuple[tree.Expression, ...] 
             return None
 
 
+def _seeds(
+    checking: Checking, values: tuple[tree.Expression, ...]
+) -> tuple[tree.Expression, ...] | None:
+    """The values of a seed; None, reported, where one is no whole number."""
+    for value in values:
+        if seed_of(value) is None:
+            wanted = "a whole number as the seed"
+            checking.report(errors.wrong_type(value.span, wanted, value.span.text))
+            return None
+    return values
+
+
+def seed_of(value: tree.Expression) -> int | None:
+    """The seed that a value means; None where it is no whole number."""
+    match value:
+        case tree.Number(unit=None, value=int() as seed):
+            return seed
+        case _:
+            return None
+
+
 def points(axes: tuple[Axis, ...]) -> Iterator[dict[str, tree.Expression]]:
     """Every combination of the axes' values, the last axis changing fastest."""
     for values in itertools.product(*(axis.values for axis in axes)):
@@ -98,13 +133,33 @@ def checked_points(axes: tuple[Axis, ...]) -> Iterator[dict[str, tree.Expression
     return points(tuple(axis for axis in axes if axis.name.text != "seed"))
 
 
+def with_seeds(
+    axes: tuple[Axis, ...], point: Mapping[str, tree.Expression]
+) -> Iterator[dict[str, tree.Expression]]:
+    """A checked combination with each seed, in the order of the axes."""
+    for seed in next((axis.values for axis in axes if axis.name.text == "seed"), (None,)):
+        yield {
+            name: value
+            for name, value in ((axis.name.text, point.get(axis.name.text, seed)) for axis in axes)
+            if value is not None
+        }
+
+
 def at_point(diagnostic: Diagnostic, point: Mapping[str, tree.Expression]) -> Diagnostic:
     """A diagnostic that only some points of a sweep give, with the point's values beside it."""
     labels = tuple(
-        Label(value.span, f"with {name} = {_shown(value)}") for name, value in point.items()
+        Label(value.span, f"with {name} = {as_text(value)}") for name, value in point.items()
     )
     return attrs.evolve(diagnostic, labels=(*diagnostic.labels, *labels))
 
 
-def _shown(value: tree.Expression) -> str:
-    return str(value.value) if isinstance(value, tree.Number) else value.span.text
+def as_text(value: tree.Expression) -> str:
+    """A value as `--set` takes it: a path stands there without quotes."""
+    match value:
+        case tree.String():
+            return value.value
+        case tree.Number(unit=None, value=int()):
+            # One of a range has the whole range as its place.
+            return str(value.value)
+        case _:
+            return value.span.text

@@ -82,13 +82,21 @@ class Weights:
 
 @attrs.frozen(eq=False)
 class Apply:
-    """A function or operator of the catalogue; options may still hold a loss's parameters."""
+    """A function or operator of the catalogue; options may still hold a loss's parameters.
+
+    One of the user's is called `extern NAME`, so that no name in the catalogue is meant.
+    """
 
     function: str
     inputs: tuple[Expr, ...]
     options: tuple[tuple[str, Value | Expr | None], ...]
     facts: Facts
     span: Span = span_field
+
+    @property
+    def is_extern(self) -> bool:
+        """Whether the function is the user's own."""
+        return self.function.startswith("extern ")
 
 
 @attrs.frozen(eq=False)
@@ -300,10 +308,13 @@ class LossInfo:
     value: Expr
 
 
+Direction: TypeAlias = Literal["maximize", "minimize"]
+
+
 @attrs.frozen(eq=False)
 class ObjectiveInfo:
     name: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     value: Expr
     target: float | None
     range: tuple[float, float] | None
@@ -314,6 +325,18 @@ class MetricInfo:
     name: str
     value: Expr
     range: tuple[float, float] | None
+
+
+@attrs.frozen(eq=False)
+class ExternInfo:
+    """A Python function of the user's, `package.module:name`, as declared."""
+
+    name: str
+    target: str
+    is_host: bool
+    inputs: tuple[Type, ...]
+    output: Type
+    span: Span = span_field
 
 
 @attrs.frozen(eq=False)
@@ -347,13 +370,46 @@ class Descent:
 
 
 @attrs.frozen(eq=False)
+class Evolution:
+    """Generations of a population that an objective selects: a candidate."""
+
+    name: str
+    objective: ObjectiveInfo
+    strategy: OperationInfo
+    generations: int
+
+
+@attrs.frozen(eq=False)
+class Perturbation:
+    """Weights with noise, as many candidates as draws. `name` is the noise in normal form."""
+
+    name: str
+    noise: OperationInfo
+    draws: int
+
+
+@attrs.frozen(eq=False)
+class Mutation:
+    """An option of the optimizers', and the factors one of which each descent draws."""
+
+    option: str
+    factors: tuple[float, ...]
+
+
+@attrs.frozen(eq=False)
 class ExploreInfo:
+    """The candidates of an iteration; `averages` counts the accepted models of each average."""
+
     models: tuple[str, ...]
     name: str
     descents: tuple[Descent, ...]
     batches: Literal["shared", "fresh"]
     state: Literal["lasting", "reset"]
     batch: BatchInfo | None
+    evolutions: tuple[Evolution, ...] = ()
+    perturbations: tuple[Perturbation, ...] = ()
+    averages: tuple[int, ...] = ()
+    mutations: tuple[Mutation, ...] = ()
 
 
 @attrs.frozen(eq=False)
@@ -372,12 +428,67 @@ class StopInfo:
 
 
 @attrs.frozen(eq=False)
+class RankingInfo:
+    """How assess orders candidates.
+
+    kind   `then`: by the keys in order of importance; `pareto`: by all of them at once;
+           `priority`: by the one furthest from its target
+    """
+
+    kind: Literal["then", "pareto", "priority"]
+    keys: tuple[ObjectiveInfo, ...]
+
+
+@attrs.frozen(eq=False)
+class GuardInfo:
+    """What no accepted model may break: its gain has to pass a margin.
+
+    measure    what is compared, with the direction that is better
+    factor     how much of accepted's own value counts; the gain is the measure less that, turned
+               so that more is better
+    """
+
+    name: str
+    measure: ObjectiveInfo
+    factor: float
+    margin: float
+    is_strict: bool
+    is_proven: bool
+
+
+@attrs.frozen(eq=False)
 class AdaptInfo:
-    objective: str
+    """When a model is accepted and when the run ends.
+
+    objectives   what has to improve; several where the leading one has to
+    margin       by how much
+    scope        what the confidence is of: the run, or each decision
+    rule         in force, whether it was written or chosen
+    widths       of rule `reference`, in standard errors: for assess and for decisions
+    runs         those of the sweep, which share the confidence
+    """
+
+    objectives: tuple[ObjectiveInfo, ...]
+    margin: float
     confidence: float
+    scope: Literal["over the run", "each time"]
+    rule: Literal["gate", "challenger", "reference"]
+    widths: tuple[float, float] | None
     move: Literal["unless worse", "when better", "always"]
     evaluate: int | None
     stop: StopInfo
+    runs: int = 1
+
+    @property
+    def delta(self) -> float:
+        """The chance to be wrong that the run, or each decision, may spend.
+
+        The chance that any run of a sweep errs is at most the sum of theirs, whatever they have in
+        common (Boole's inequality), so each has an equal part. What bounds no run has no parts.
+        """
+        # In decimal: 0.05 rather than 0.050000000000000044.
+        whole = round(1 - self.confidence, 12)
+        return whole / self.runs if self.scope == "over the run" else whole
 
 
 @attrs.frozen(eq=False)
@@ -412,9 +523,11 @@ class TypedProgram:
     objectives: Mapping[str, ObjectiveInfo]
     metrics: Mapping[str, MetricInfo]
     explore: ExploreInfo
-    rank_by: str
+    ranking: RankingInfo
+    guards: tuple[GuardInfo, ...]
     adapt: AdaptInfo
     shown: tuple[ShownInfo, ...]
     baselines: tuple[BaselineInfo, ...]
     precision: Literal["f32", "bf16"] = "f32"
     starts: Mapping[str, StartInfo] = MappingProxyType({})
+    externs: Mapping[str, ExternInfo] = MappingProxyType({})

@@ -42,6 +42,7 @@ FAMILIES = {
     "strategy": "Strategies of evolution",
     "perturbation": "Perturbations",
     "growth operator": "Growth operators",
+    "rule": "Rules of acceptance",
     "type": "Types",
     "unit": "Units",
 }
@@ -91,6 +92,7 @@ def descriptions() -> Iterator[Description]:
         *(_operation(each, "strategy") for each in index.STRATEGIES.values()),
         *(_operation(each, "perturbation") for each in index.PERTURBATIONS.values()),
         *(_operation(each, "growth operator") for each in index.GROWTH.values()),
+        *(_operation(each, "rule") for each in index.RULES.values()),
         *(_type(name, *facts) for name, facts in TYPES.items()),
         *map(_unit, UNITS),
     ]
@@ -267,11 +269,12 @@ def _function(entry: Function) -> Description:
     facts = [_LEVELS[entry.level], f"Gives {output}{_range(entry.range)}."]
     if entry.better is not None:
         facts.append(f"The {entry.better}, the better.")
-    facts.append(
-        "A gradient flows through it."
-        if entry.is_differentiable
-        else "No gradient flows through it: it can be an objective, and no loss alone."
-    )
+    if entry.gradient_to is not None:
+        facts.append(f"A gradient flows to `{entry.gradient_to}` alone.")
+    elif entry.is_differentiable:
+        facts.append("A gradient flows through it.")
+    else:
+        facts.append("No gradient flows through it: it can be an objective, and no loss alone.")
     return Description(
         name=entry.name,
         kind=_FUNCTION_KINDS[entry.family],
@@ -288,16 +291,17 @@ def _range(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None else f" from {bounds[0]:g} to {bounds[1]:g}"
 
 
-_OF_TOKENS = {
+_BY_HAND = {
     "ctc_loss": "ctc_loss(net(signal), text)",
     "token_cross_entropy": "token_cross_entropy(net(text), next_token(text))",
     "token_accuracy": "token_accuracy(net(text), next_token(text))",
     "next_token": "next_token(text)",
+    "straight_through": "straight_through(round(net(features)), net(features))",
 }
 
 
 def _example_of(entry: Function) -> str:
-    call = _OF_TOKENS.get(entry.name) or _call(
+    call = _BY_HAND.get(entry.name) or _call(
         entry.name, entry.options, tuple(map(_input, entry.inputs))
     )
     match entry.family:
@@ -457,6 +461,7 @@ def _operation(entry: Operation, kind: str) -> Description:
         "strategy": f"evolve accuracy with {call} for 10 generations",
         "perturbation": f"perturb with {call} for 2 draws",
         "growth operator": f"grow by {call}",
+        "rule": f"rule {call}",
     }[kind]
     return Description(
         name=entry.name,

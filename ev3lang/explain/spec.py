@@ -12,7 +12,7 @@ import attrs
 from ev3lang.analysis import Analysis, default_name
 from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import Option
-from ev3lang.check import data, declarations, models, sweeps, typed
+from ev3lang.check import data, declarations, models, reference, sweeps, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_EVALUATION
 from ev3lang.check.power import DEFAULT_CONFIDENCE
@@ -60,6 +60,21 @@ def explain_spec(analysis: Analysis) -> str:
         spec.not_built(),
     )
     return "\n\n".join(section for section in sections if section)
+
+
+def _competition(assess: float, decide: float) -> tuple[str, ...]:
+    """What rule `reference` does with candidates, by the widths of its bounds."""
+    rank, compete = (
+        f"their mean less {width:g} standard error{'' if width == 1 else 's'}"
+        for width in (assess, decide)
+    )
+    return (
+        f"  candidates are ranked by {rank}",
+        f"  on adapt the best one, the current and the accepted model compete by {compete}; "
+        "exploring goes on from the winner",
+        "  it is accepted where its lower bound lies above the accepted model's upper bound",
+        "  nothing bounds the chance that the run ever accepts a model that is no better",
+    )
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -553,9 +568,12 @@ class _Spec:
             return ""
         lines: list[str] = []
         accept = _first(block.items, tree.Accept)
-        if accept is not None:
-            lines += self.acceptance(accept)
         rule = _first(block.items, tree.Rule)
+        widths = None
+        if rule is not None and reference.is_chosen(block.items):
+            widths = reference.widths(self.checking, rule)
+        if accept is not None:
+            lines += self.acceptance(accept, is_bounded=widths is None)
         is_endless = any(
             info is not None and info.is_endless
             for info in (data.data(self.checking, each) for each in self.all_of(tree.Data))
@@ -563,17 +581,7 @@ class _Spec:
         plain = "challenger, because examples are fresh" if is_endless else "gate"
         value = "" if rule is None else write_expression(rule.rule)
         lines.append(self.setting("rule", rule, value, plain))
-        move = _first(block.items, tree.Move)
-        value = "" if move is None else move.mode
-        lines.append(self.setting("move", move, value, "unless worse"))
-        lines.append(
-            "  the best candidate becomes the model that exploring goes on from "
-            + {
-                "unless worse": "unless it is worse by more than one paired standard error",
-                "when better": "only when it is better",
-                "always": "in every iteration",
-            }["unless worse" if move is None else move.mode]
-        )
+        lines += self.move(block) if widths is None else _competition(*widths)
         evaluate = _first(block.items, tree.Evaluate)
         if evaluate is not None or is_endless:
             value = "" if evaluate is None else write_number(evaluate.amount)
@@ -590,10 +598,23 @@ class _Spec:
             lines.append(f"stop {self.conditions(stop)} {self.at(stop)}")
         return _section(f"Adapt {block.model.text} {self.at(block)}", lines)
 
-    def acceptance(self, accept: tree.Accept) -> Iterator[str]:
+    def move(self, block: tree.Adapt) -> Iterator[str]:
+        move = _first(block.items, tree.Move)
+        value = "" if move is None else move.mode
+        yield self.setting("move", move, value, "unless worse")
+        when = {
+            "unless worse": "unless it is worse by more than one paired standard error",
+            "when better": "only when it is better",
+            "always": "in every iteration",
+        }["unless worse" if move is None else move.mode]
+        yield f"  the best candidate becomes the model that exploring goes on from {when}"
+
+    def acceptance(self, accept: tree.Accept, *, is_bounded: bool) -> Iterator[str]:
         objective = "the leading objective" if accept.objective is None else accept.objective.text
         margin = "" if accept.margin is None else f" by {write_number(accept.margin)}"
         yield f"accept when {objective} improves{margin} on the adapt split {self.at(accept)}"
+        if not is_bounded:
+            return
         scope = accept.scope or "over the run"
         given, fraction = accept.confidence, DEFAULT_CONFIDENCE
         if given is not None:

@@ -64,12 +64,26 @@ def fuse(plan: Plan, platform: str) -> FusedPlan:
             RollOuts(tuple(group), steps, _lowering(plan, group, platform))
             for (steps, _, _), group in groups.items()
         ),
+        _of_members(plan, platform),
     )
+
+
+def _of_members(plan: Plan, platform: str) -> Literal["vmap", "apart"]:
+    """As the descents, but for what lies in their optimizers and losses."""
+    explored = [model for model in plan.models if model.is_explored]
+    if any(model.module is not None or _stays_apart(model.layers) for model in explored):
+        return "apart"
+    batch = max((each.batch for each in plan.evolutions), default=plan.data.batch)
+    work = batch * sum(multiplications(model) for model in explored)
+    return "vmap" if platform != "cpu" or work < STACKED_BELOW else "apart"
 
 
 def _lowering(plan: Plan, group: list[int], platform: str) -> Literal["one body", "vmap", "apart"]:
     # Stacked candidates read one batch; each with a batch of its own gains little by it.
     if plan.batches == "fresh":
+        return "one body"
+    # What the user's functions do can't be known: whether it stacks neither.
+    if plan.externs:
         return "one body"
     candidates = [plan.descents[index] for index in group]
     if any(each.parts > 1 or _averages(each) for each in candidates):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
 from ev3lang.catalog.signature import Value
 from ev3lang.check import typed
 from ev3lang.check.expand import expand
@@ -11,6 +16,28 @@ from ev3lang.plan import plan as p
 
 def lower(program: typed.TypedProgram) -> p.Plan:
     """The plan of a checked program."""
+    plan = _without_externs(program)
+    called = {
+        part.function
+        for value in plan.values
+        for part in p.subexpressions(value)
+        if isinstance(part, p.Apply)
+    }
+    declared = [
+        p.Extern(
+            each.name,
+            each.target,
+            each.is_host,
+            each.inputs,
+            each.output,
+            f"{each.span.source.name}:{each.span.first.line}",
+        )
+        for each in program.externs.values()
+    ]
+    return attrs.evolve(plan, externs=tuple(each for each in declared if each.function in called))
+
+
+def _without_externs(program: typed.TypedProgram) -> p.Plan:
     batch, parts = program.data.batch, program.data.parts
     objectives = {each.name: _objective(program, each) for each in program.objectives.values()}
     return p.Plan(
@@ -37,13 +64,12 @@ def lower(program: typed.TypedProgram) -> p.Plan:
         ),
         batches=program.explore.batches,
         objectives=tuple(objectives.values()),
-        ranking=p.Ranking("then", (objectives[program.rank_by],)),
-        move=program.adapt.move,
-        # 1 - confidence in decimal: 0.05 rather than 0.050000000000000044.
-        rule=p.Gate(
-            (p.Claim(objectives[program.adapt.objective], 1.0, 0.0, "mcnemar"),),
-            round(1 - program.adapt.confidence, 12),
+        ranking=p.Ranking(
+            program.ranking.kind,
+            tuple(_objective(program, each) for each in program.ranking.keys),
         ),
+        move=program.adapt.move,
+        rule=_rule(program),
         stop=_stop(program.adapt.stop),
         shown=tuple(_shown(program, each) for each in program.shown),
         baselines=tuple(
@@ -59,6 +85,12 @@ def lower(program: typed.TypedProgram) -> p.Plan:
             for each in program.baselines
         ),
         precision=program.precision,
+        runs=program.adapt.runs,
+        guards=tuple(_guard(program, each) for each in program.guards),
+        others=tuple(_others(program)),
+        mutations=tuple(
+            p.Mutation(each.option, each.factors) for each in program.explore.mutations
+        ),
     )
 
 
@@ -90,6 +122,27 @@ def _expr(expr: typed.Expr) -> p.Expr:
             )
         case typed.Parameter() | typed.Reference():
             raise AssertionError(f"{expr.name} was to be written out")
+
+
+def _measured(program: typed.TypedProgram, expr: typed.Expr) -> p.Expr:
+    """A measured value; a name that stands for a mean over examples becomes that mean."""
+    facts = expr.facts
+    match expr:
+        case typed.Reference() if facts.level == "set":
+            value = _value(program, expr)
+            return p.Mean(value) if value.level == "example" else value
+        case typed.Apply(inputs=inputs) if facts.level == "set" and any(
+            isinstance(each, (typed.Reference, typed.Apply)) and each.facts.level == "set"
+            for each in inputs
+        ):
+            return p.Apply(
+                expr.function,
+                tuple(_measured(program, each) for each in inputs),
+                facts.type,
+                facts.level,
+                tuple((name, _option(value)) for name, value in expr.options),
+            )
+    return _value(program, expr)
 
 
 def _option(value: Value | typed.Expr | None) -> Value | None:
@@ -212,14 +265,71 @@ def _link(link: typed.LinkInfo) -> p.Link:
 # ---------------------------------------------------------------- phases
 
 
+def _others(
+    program: typed.TypedProgram,
+) -> Iterator[p.Evolution | p.Perturbation | p.Averaged]:
+    explore = program.explore
+    for each in explore.evolutions:
+        options: dict[str, Any] = dict(each.strategy.options)
+        yield p.Evolution(
+            name=each.name,
+            objective=_objective(program, each.objective),
+            population=options["population"],
+            sigma=options["sigma"],
+            learning_rate=options["learning_rate"],
+            generations=each.generations,
+            batch=program.data.batch,
+        )
+    for noise in explore.perturbations:
+        scale = dict(noise.noise.options)["scale"]
+        assert isinstance(scale, int | float)
+        for draw in range(1, noise.draws + 1):
+            yield p.Perturbation(f"{noise.name} draw {draw}", scale)
+    for count in explore.averages:
+        yield p.Averaged(f"average of the last {count} accepted", count)
+
+
 def _objective(program: typed.TypedProgram, objective: typed.ObjectiveInfo) -> p.ObjectivePlan:
     return p.ObjectivePlan(
         name=objective.name,
-        value=_value(program, objective.value),
+        value=_measured(program, objective.value),
         direction=objective.direction,
         target=objective.target,
         range=objective.range,
     )
+
+
+def _rule(program: typed.TypedProgram) -> p.Rule:
+    adapt = program.adapt
+    claims = tuple(
+        _claim(_objective(program, each), 1.0, adapt.margin) for each in adapt.objectives
+    )
+    match adapt.rule:
+        case "gate":
+            return p.Gate(claims, adapt.delta, adapt.scope == "each time")
+        case "challenger":
+            return p.Challenger(claims, adapt.delta)
+        case "reference":
+            assert adapt.widths is not None, "the checker fills in the widths"
+            return p.Reference(claims, *adapt.widths, adapt.evaluate)
+
+
+def _claim(measure: p.ObjectivePlan, factor: float, margin: float) -> p.Claim:
+    """The claim with the test that its kind of value has."""
+    match measure.value.level:
+        case "example" if measure.is_binary and (factor, margin) == (1, 0):
+            return p.Claim(measure, factor, margin, "mcnemar")
+        case "example":
+            return p.Claim(measure, factor, margin, "betting")
+        case "set":
+            return p.Claim(measure, factor, margin, "bootstrap")
+        case _:
+            return p.Claim(measure, factor, margin, None)
+
+
+def _guard(program: typed.TypedProgram, guard: typed.GuardInfo) -> p.Guard:
+    claim = _claim(_objective(program, guard.measure), guard.factor, guard.margin)
+    return p.Guard(guard.name, claim, guard.is_strict, guard.is_proven)
 
 
 def _stop(stop: typed.StopInfo) -> p.StopPlan:

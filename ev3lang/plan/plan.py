@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ev3lang.catalog.signature import Level, Type, Value
+from ev3lang.check.bounds import excess_scale
 
 Comparison: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 
@@ -65,7 +66,7 @@ class Apply:
     """A function or operator of the catalogue applied.
 
     function   a name in the catalogue; operators under their signs: `+ - * / ^ mod == != < <= >
-               >= in and or not`, and `negate` for the sign
+               >= in and or not`, and `negate` for the sign; of the user's an `Extern.function`
     """
 
     function: str
@@ -75,15 +76,34 @@ class Apply:
     options: Options = ()
 
 
-Expr: TypeAlias = Constant | Field | Forward | Weights | Apply
+@attrs.frozen
+class Mean:
+    """The mean over a set of what each of its examples has."""
+
+    value: Expr
+    type: Type = Type("real")
+    level: Level = "set"
+
+
+Expr: TypeAlias = Constant | Field | Forward | Weights | Apply | Mean
 
 
 def subexpressions(expr: Expr) -> Iterator[Expr]:
     """The expression and all inside it, outer before inner."""
     yield expr
-    if isinstance(expr, (Apply, Forward)):
-        for part in expr.inputs:
-            yield from subexpressions(part)
+    for part in parts_of(expr):
+        yield from subexpressions(part)
+
+
+def parts_of(expr: Expr) -> tuple[Expr, ...]:
+    """What an expression is made of, one level down."""
+    match expr:
+        case Apply() | Forward():
+            return expr.inputs
+        case Mean():
+            return (expr.value,)
+        case _:
+            return ()
 
 
 def fields_of(*exprs: Expr) -> tuple[str, ...]:
@@ -100,6 +120,30 @@ def models_of(*exprs: Expr) -> tuple[str, ...]:
             if isinstance(e, (Forward, Weights)):
                 found.add(e.model)
     return tuple(sorted(found))
+
+
+@attrs.frozen
+class Extern:
+    """A Python function of the user's: `target` is `package.module:name`.
+
+    is_host   whether it takes NumPy arrays of a whole set, outside of the program, rather than
+              JAX's of a batch
+    inputs    as declared; a size that is a name is whatever a call says
+    output    of each example, of a host's of the set
+    place     file and line of its declaration, for messages; no part of what a plan means
+    """
+
+    name: str
+    target: str
+    is_host: bool
+    inputs: tuple[Type, ...]
+    output: Type
+    place: str = attrs.field(default="", eq=False, repr=False)
+
+    @property
+    def function(self) -> str:
+        """What an `Apply` calls it; no name in the catalogue, whatever its own hides there."""
+        return f"extern {self.name}"
 
 
 # ---------------------------------------------------------------- data
@@ -180,7 +224,7 @@ class DataPlan:
 
     split         None for an endless source
     rows          examples of a finite source, where known before reading
-    evaluate      batches in one evaluation draw of an endless source; None for a finite one
+    evaluate      batches in one evaluation draw; None where finite splits are used whole
     origins       where a file has a field under another name, or in columns (first, last) of a
                   table, both in, counted from 1
     rows_in       examples that the spec says each part of a file has
@@ -335,6 +379,11 @@ class ObjectivePlan:
         return self.value.level == "example" and self.value.type.kind == "bool"
 
     @property
+    def is_share(self) -> bool:
+        """Whether it is read in percent: right or wrong for each example, or a value in [0, 1]."""
+        return self.is_binary or self.range == (0.0, 1.0)
+
+    @property
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return 1 if self.direction == "maximize" else -1
@@ -427,22 +476,25 @@ class Claim:
     margin   in the measure's unit: 0.005 for `improves by 0.5 pp`, -0.01 for a guard
              `>= accepted - 1 pp`, 0.9 for `>= 90%`, -0.1 for `<= 10%`
     test     `mcnemar`: exact, by counts; `betting`: exact, for values in a known range;
-             `bootstrap`: of a set's value, approximate
+             `bootstrap`: of a set's value, approximate; None for a fact of the model
     """
 
     measure: ObjectivePlan
     factor: float
     margin: float
-    test: Test
+    test: Test | None
 
     @property
     def scale(self) -> float:
         """The most by which a gain can miss or pass the margin; inf where no range is known."""
         if self.measure.range is None:
             return math.inf
-        low, high = sorted(self.measure.sign * bound for bound in self.measure.range)
-        least, most = low - self.factor * high, high - self.factor * low
-        return max(abs(least - self.margin), abs(most - self.margin))
+        return excess_scale(
+            *self.measure.range,
+            is_falling=self.measure.direction == "minimize",
+            factor=self.factor,
+            margin=self.margin,
+        )
 
 
 @attrs.frozen
@@ -566,6 +618,9 @@ class Plan:
     move       when the best candidate becomes current
     objectives every declared one, measured for every candidate each iteration
     precision  what models compute in; weights, optimizers and statistics stay float32
+    runs       those of the sweep it is a point of, which share one promise: delta of the rule is
+               its part
+    externs    the functions of the user's that are called anywhere
     """
 
     name: str
@@ -586,6 +641,13 @@ class Plan:
     others: tuple[Evolution | Perturbation | Averaged, ...] = ()
     mutations: tuple[Mutation, ...] = ()
     guards: tuple[Guard, ...] = ()
+    externs: tuple[Extern, ...] = ()
+    runs: int = 1
+
+    @property
+    def has_host(self) -> bool:
+        """Whether an iteration waits for Python on the host: then each is a segment."""
+        return any(each.is_host for each in self.externs)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -611,6 +673,22 @@ class Plan:
             *(baseline.loss for baseline in self.baselines),
         )
 
+    @property
+    def values(self) -> tuple[Expr, ...]:
+        """All that is computed: losses, before the run too, what is measured and what is shown."""
+        return (
+            *self.losses,
+            *(each.start.loss for each in self.models if isinstance(each.start, TrainedBy)),
+            *(each.objective.value for each in self.others if isinstance(each, Evolution)),
+            *(measure.value for measure in self.measures),
+            *(shown.value for shown in self.shown),
+        )
+
+    @property
+    def evolutions(self) -> tuple[Evolution, ...]:
+        """The candidates that a population leads."""
+        return tuple(each for each in self.others if isinstance(each, Evolution))
+
     def objective(self, name: str) -> ObjectivePlan:
         """The declared objective of that name."""
         return next(objective for objective in self.objectives if objective.name == name)
@@ -634,7 +712,13 @@ class RollOuts:
 
 @attrs.frozen
 class FusedPlan:
-    """A plan and how its candidates are lowered."""
+    """A plan and how its candidates are lowered.
+
+    rollouts   of the descents; empty where there are none
+    members    how the members of a population are measured: `vmap`, all at once; `apart`, one
+               after the other
+    """
 
     plan: Plan
     rollouts: tuple[RollOuts, ...]
+    members: Literal["vmap", "apart"] = "vmap"

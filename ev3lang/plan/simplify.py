@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ev3lang.catalog.signature import Type
-from ev3lang.plan.plan import Apply, Expr, Forward, Plan
+from ev3lang.plan.plan import Apply, Evolution, Expr, Forward, Plan
 
 
 def simplify(plan: Plan) -> Plan:
@@ -16,6 +16,12 @@ def simplify(plan: Plan) -> Plan:
         objectives=tuple(attrs.evolve(o, value=stable(o.value)) for o in plan.objectives),
         shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
         baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),
+        others=tuple(
+            attrs.evolve(each, objective=attrs.evolve(each.objective, value=stable(each.objective.value)))
+            if isinstance(each, Evolution)
+            else each
+            for each in plan.others
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""How much work a model is: the multiplications of one example's forward pass."""
+"""How much a model is: its numbers, and the multiplications of one example's forward pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,36 @@ from itertools import pairwise
 from typing import Any
 
 from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
-from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
+from ev3lang.check import models, typed
+from ev3lang.plan.plan import LayerPlan, Layers, Link, ModelPlan
+
+
+def parameters(model: ModelPlan) -> int | None:
+    """How many numbers a model learns, as the checker counts them; None for a user's class."""
+    if model.module is not None:
+        return None
+    layers = _counted(model.layers)
+    return models.parameters(
+        typed.ModelInfo(model.name, (), model.input, model.output, layers, is_frozen=False)
+    )
+
+
+def _counted(layers: Layers) -> tuple[typed.LayerInfo, ...]:
+    """Layers in the checker's form, which keeps an inner pipe apart from the options."""
+    return tuple(
+        typed.LayerInfo(
+            each.name,
+            tuple(
+                (name, value)
+                for name, value in each.options
+                if not isinstance(value, (Layers, Link))
+            ),
+            _counted(next((v for _, v in each.options if isinstance(v, Layers)), Layers(()))),
+            each.input,
+            each.output,
+        )
+        for each in layers.layers
+    )
 
 
 def flops(model: ModelPlan) -> int:
@@ -64,3 +93,50 @@ def _of_attention(length: int, width: int) -> int:
 
 def _of_layers(layers: Layers) -> int:
     return sum(_of_layer(layer) for layer in layers.layers)
+
+
+# ---------------------------------------------------------------- activations
+
+
+def activations(model: ModelPlan) -> int:
+    """How many numbers the layers of one example's forward pass give, all together.
+
+    About: what a compiler keeps of them is its own affair. Norms and activations count as the
+    layer before them.
+    """
+    return math.prod(model.input) + _given_by(model.layers)
+
+
+def _given_by(layers: Layers) -> int:
+    return sum(_given_by_layer(layer) for layer in layers.layers)
+
+
+def _given_by_layer(layer: LayerPlan) -> int:
+    options: dict[str, Any] = dict(layer.options)
+    match layer.name:
+        case "dense" | "conv" | "embed" | "max_pool" | "avg_pool" | "mean_pool":
+            return math.prod(layer.output)
+        case "mlp":
+            return int(sum(options["hidden"])) + layer.output[-1]
+        case "resnet":
+            convolutions = resnet_convolutions(layer.input, options)
+            return sum(each.places * each.after for each in convolutions) + layer.output[-1]
+        case "attention":
+            length, width = layer.input
+            return _given_by_attention(length, width, int(options["heads"]))
+        case "transformer":
+            length, width = layer.input
+            between = options["feed_forward"] or 4 * width
+            block = _given_by_attention(length, width, int(options["heads"]))
+            return int(options["layers"]) * (block + length * (between + width))
+        case "residual":
+            return _given_by(options["layers"])
+        case "repeat":
+            return int(options["n"]) * _given_by(options["layers"])
+        case _:
+            return 0
+
+
+def _given_by_attention(length: int, width: int, heads: int) -> int:
+    """Queries, keys, values and two results of each place, and a weight for each pair."""
+    return 5 * length * width + heads * length**2

@@ -424,6 +424,15 @@ def _check_sizes(plan: DataPlan, tables: Tables) -> None:
             f"write `batch {counts['explore']}` or less",
             is_spec_fault=True,
         )
+    drawn = 0 if plan.evaluate is None else plan.evaluate * plan.batch
+    for use in ("assess", "adapt"):
+        if drawn > counts[use]:
+            raise DataError(
+                f"an evaluation of {drawn} is larger than the {use} split of {plan.name}, which "
+                f"has {counts[use]} of its {rows} examples",
+                "draw fewer batches, or take `evaluate` out: then the split is used whole",
+                is_spec_fault=True,
+            )
 
 
 def _size_warnings(plan: DataPlan, tables: Tables, rows: Mapping[str | None, int]) -> Iterator[str]:

@@ -49,28 +49,43 @@ class CandidateDone:
     """One candidate's roll-out of one iteration.
 
     is_quarantined  whether a value that is no finite number took it out of this iteration
+    broken          the guards that it breaks, as the spec writes them
     """
 
     name: str
     scores: Scores
     is_quarantined: bool
+    broken: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class Evidence:
-    """What a decision went by, all of it from assess.
+    """What a decision went by, all of it from assess or from a challenger's fresh examples.
 
-    wins, losses  assess examples that only current, only accepted gets right
-    power         the predicted chance that a query would pass, in [0, 1]
-    level         the chance to be wrong that the query spends, or would
-    budget_left   what is left of the chance to be wrong after it, as a share of the whole
+    objective     what was to improve
+    wins, losses  assess examples that only current, only accepted gets right; None where an
+                  example isn't right or wrong
+    gain, error   current's mean gain over accepted and its standard error, in the objective's
+                  unit, signed so that more is better; None where no gain is looked at
+    power         the predicted chance that a query would pass, in [0, 1]; None without queries
+    level         the chance to be wrong that the query spends, or would; of a challenger, what
+                  it may spend in all; None where no rule bounds it
+    budget_left   what is left of the chance to be wrong after it, as a share of the whole; None
+                  where no rule bounds it
+    wealth        what bets on the challenger nearest to acceptance have made of 1, None for none
+    age           iterations that it has gathered evidence, 0 for none
     """
 
-    wins: int
-    losses: int
-    power: float
-    level: float
-    budget_left: float
+    objective: str
+    wins: int | None
+    losses: int | None
+    gain: float | None
+    error: float | None
+    power: float | None
+    level: float | None
+    budget_left: float | None
+    wealth: float | None = None
+    age: int = 0
 
 
 @attrs.frozen
@@ -81,6 +96,7 @@ class IterationDone:
     chosen     the candidate ranked best, None where all were quarantined
     has_moved  whether it became current
     why        the decision's reason in words
+    leading    the objective that the ranking went by, None where it isn't one alone
     current, accepted  their scores on assess after this iteration
     """
 
@@ -93,6 +109,14 @@ class IterationDone:
     evidence: Evidence
     current: Scores
     accepted: Scores
+    leading: str | None = None
+
+
+@attrs.frozen
+class Warned:
+    """Something that the run puts up with and the user should know, in words."""
+
+    what: str
 
 
 @attrs.frozen
@@ -119,7 +143,43 @@ class Measuring:
     what: str
 
 
-Event: TypeAlias = RunStarted | Compiled | IterationDone | Closed | RunEnded | Measuring
+@attrs.frozen
+class PointStarted:
+    """A point of a sweep begins; its own events follow.
+
+    number, count  from 1, and how many there are
+    beside         how many points after it run at the same time, without events here
+    settings       in words: `seed 2, width 16`
+    """
+
+    number: int
+    count: int
+    settings: str
+    beside: int = 0
+
+
+@attrs.frozen
+class PointEnded:
+    """What a point of a sweep came to, in words."""
+
+    number: int
+    count: int
+    settings: str
+    words: str
+    is_failed: bool
+
+
+Event: TypeAlias = (
+    RunStarted
+    | Compiled
+    | IterationDone
+    | Warned
+    | Closed
+    | RunEnded
+    | Measuring
+    | PointStarted
+    | PointEnded
+)
 
 Listener: TypeAlias = Callable[[Event], None]
 
@@ -136,11 +196,13 @@ def line(event: Event) -> dict[str, Any] | None:
                         "name": candidate.name,
                         "scores": _scores(candidate.scores),
                         "quarantined": candidate.is_quarantined,
+                        "broken": list(candidate.broken),
                     }
                     for candidate in event.candidates
                 ],
                 "chosen": event.chosen,
                 "moved": event.has_moved,
+                "leading": event.leading,
                 "decision": event.decision,
                 "why": event.why,
                 "ledger": _ledger(event.evidence),
@@ -154,6 +216,8 @@ def line(event: Event) -> dict[str, Any] | None:
                 "why": event.why,
                 "ledger": _ledger(event.evidence),
             }
+        case Warned():
+            return {"event": "warning", "what": event.what}
         case RunEnded():
             return {
                 "event": "ended",
@@ -185,9 +249,14 @@ def _scores(scores: Scores) -> dict[str, Any]:
 
 def _ledger(evidence: Evidence) -> dict[str, Any]:
     return {
+        "objective": evidence.objective,
         "wins": evidence.wins,
         "losses": evidence.losses,
+        "gain": number(evidence.gain),
+        "error": number(evidence.error),
         "power": number(evidence.power),
         "level": number(evidence.level),
         "budget_left": number(evidence.budget_left),
+        "wealth": number(evidence.wealth),
+        "age": evidence.age,
     }

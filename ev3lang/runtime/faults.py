@@ -1,4 +1,4 @@
-"""What is wrong with the data of a run."""
+"""What can be wrong with the data of a run, or too much for its device."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ class DataError(Exception):
         self.is_spec_fault = is_spec_fault
         self.field = field
         self.row = row
+
+
+class MemoryFault(Exception):
+    """A run that needs more memory than its device has.
+
+    help   what to do
+    """
+
+    help = "use a smaller batch or `batch … in 4 parts`, a smaller model, or another --device"

@@ -20,14 +20,21 @@ from ev3lang.runtime import events
 RUNS = Path("runs")
 
 
-def semantic_hash(plan: Plan) -> str:
-    """64 hexadecimal digits that change with what a spec means, never with its layout."""
-    return hashlib.sha256(repr(plan).encode()).hexdigest()
+def semantic_hash(*plans: Plan) -> str:
+    """64 hexadecimal digits that change with what a spec means, never with its layout.
+
+    plans   one, or all of a sweep
+    """
+    digest = hashlib.sha256()
+    for plan in plans:
+        digest.update(repr(plan).encode())
+    return digest.hexdigest()
 
 
-def create(out: Path | None, plan: Plan) -> Path:
-    """A new folder for a run: `out`, or `runs/<name>-<hash>-<n>` with the first free number.
+def create(out: Path | None, *plans: Plan) -> Path:
+    """A new folder: `out`, or `runs/<name>-<hash>-<n>` with the first free number.
 
+    plans   the run's one, or all of a sweep
     Raises OSError where it can't be made, FileExistsError where `out` holds something already.
     """
     if out is not None:
@@ -35,7 +42,7 @@ def create(out: Path | None, plan: Plan) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         return out
     RUNS.mkdir(exist_ok=True)
-    stem = f"{plan.name}-{semantic_hash(plan)[:8]}"
+    stem = f"{plans[0].name}-{semantic_hash(*plans)[:8]}"
     number = 1
     while True:
         # another run may take the same number at the same time: only one of both makes it

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import jax
 
+from ev3lang.runtime.faults import MemoryFault
+
 T = TypeVar("T")
 
 
@@ -56,7 +58,8 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
     """Starts work on the device in a thread of its own; gives the function that waits for it.
 
     While the device computes, the main thread does something else or waits where Ctrl-C reaches
-    it; in the device's own wait it would be heard only afterwards.
+    it; in the device's own wait it would be heard only afterwards. Waiting raises what the work
+    raised, MemoryFault where the device's memory was not enough.
     """
     results: list[T] = []
     failures: list[BaseException] = []
@@ -65,6 +68,8 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
     def target() -> None:
         try:
             results.append(work())
+        except jax.errors.JaxRuntimeError as failure:
+            failures.append(_worded(failure))
         except BaseException as failure:
             failures.append(failure)
         finally:
@@ -79,3 +84,11 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
     # not a daemon: an exit in the middle of the device's work would crash it
     threading.Thread(target=target).start()
     return wait
+
+
+def _worded(failure: jax.errors.JaxRuntimeError) -> Exception:
+    """JAX has one class for all that a device refuses, and a code in the words."""
+    code, _, words = str(failure).partition(":")
+    if code != "RESOURCE_EXHAUSTED":
+        return failure
+    return MemoryFault(f"the device has not enough memory: {words.strip().splitlines()[0]}")

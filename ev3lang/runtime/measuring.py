@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -57,12 +57,14 @@ def measure(
     program: Program,
     weights: Mapping[str, Any],
     fields: Mapping[str, Any],
+    beside: Collection[str] = (),
 ) -> Measured:
-    """Accepted, current and baselines by everything shown and every objective.
+    """Accepted, current and baselines by everything shown and everything judged by.
 
     weights   of all models of the plan, under the name the report gives them; `accepted` is
               compared with each of the others on the same examples
     fields    the split, `[B, *dimensions]` each
+    beside    models that accepted isn't compared with
     Proportions get Wilson's interval, means of reals Student's, values of a set the bootstrap's;
     differences Tango's, Student's and the bootstrap's, all of them paired.
     """
@@ -113,7 +115,7 @@ def measure(
                 ),
             )
             for other in weights
-            if other != "accepted"
+            if other != "accepted" and other not in beside
             for each in scalars
             if each.is_per_example or each.is_of_set
         ),
@@ -121,10 +123,10 @@ def measure(
 
 
 def _metrics(plan: Plan) -> list[_Metric]:
-    """What the report shows, then the objectives that it doesn't, each once."""
+    """What the report shows, then what else the run is judged by, each once."""
     directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
     found = {each.name: _Metric(each.name, each.value, each.better) for each in plan.shown}
-    for each in plan.objectives:
+    for each in plan.measures:
         found[each.name] = _Metric(each.name, each.value, directions[each.direction])
     return list(found.values())
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ev3lang.backend.gate import LEAST_POWER
 from ev3lang.backend.state import Decision as DecisionCode
-from ev3lang.backend.state import Record
-from ev3lang.plan.plan import ObjectivePlan, Plan
+from ev3lang.backend.state import Proofs, Record
+from ev3lang.plan.plan import Challenger, Gate, ObjectivePlan, Plan, Reference, Rule
 from ev3lang.runtime.events import (
     CandidateDone,
     Closed,
@@ -17,6 +18,7 @@ from ev3lang.runtime.events import (
     Scores,
 )
 from ev3lang.runtime.intervals import Interval, wilson
+from ev3lang.runtime.report import Proof
 
 
 def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
@@ -31,16 +33,25 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
                 name=candidate.name,
                 scores=_scores(plan, record.scores[k], examples),
                 is_quarantined=not bool(record.is_finite[k]),
+                broken=tuple(
+                    guard.name
+                    for guard, is_kept in zip(plan.guards, record.keeps[k], strict=True)
+                    if not is_kept
+                ),
             )
             for k, candidate in enumerate(plan.candidates)
+            if record.is_present[k]
         ),
         chosen=None if chosen < 0 else plan.candidates[chosen].name,
         has_moved=bool(record.moved),
         decision=decision,
-        why=_why(decision, evidence, is_lost=chosen < 0),
+        why=_why(plan, decision, evidence, is_lost=chosen < 0),
         evidence=evidence,
         current=_scores(plan, record.current, examples),
         accepted=_scores(plan, record.accepted, examples),
+        leading=plan.ranking.keys[int(record.leading)].name
+        if plan.ranking.kind == "priority"
+        else None,
     )
 
 
@@ -48,7 +59,7 @@ def closed(plan: Plan, record: Record) -> Closed:
     """The record of the last query as an event."""
     evidence = _evidence(plan, record)
     decision = _DECISIONS[DecisionCode(int(record.decision))]
-    return Closed(decision, _why(decision, evidence, is_lost=False), evidence)
+    return Closed(decision, _why(plan, decision, evidence, is_lost=False), evidence)
 
 
 _DECISIONS: dict[DecisionCode, Decision] = {
@@ -59,16 +70,78 @@ _DECISIONS: dict[DecisionCode, Decision] = {
 
 
 def _evidence(plan: Plan, record: Record) -> Evidence:
+    rule = plan.rule
+    claim = rule.claims[int(record.leading) if len(rule.claims) > 1 else 0]
+    is_gate, is_binary = isinstance(rule, Gate), claim.test == "mcnemar"
+    level = None if isinstance(rule, Reference) else math.exp(float(record.log_level))
+    has_challenger = isinstance(rule, Challenger) and int(record.age) > 0
     return Evidence(
-        wins=int(record.wins),
-        losses=int(record.losses),
-        power=float(record.power),
-        level=math.exp(float(record.log_level)),
-        budget_left=math.exp(float(record.log_budget)) / plan.rule.delta,
+        objective=claim.measure.name,
+        wins=int(record.wins) if is_gate and is_binary else None,
+        losses=int(record.losses) if is_gate and is_binary else None,
+        gain=float(record.gain) if is_gate else None,
+        error=float(record.error) if is_gate else None,
+        power=float(record.power) if is_gate else None,
+        level=level if is_gate or has_challenger else None,
+        budget_left=_left(rule, float(record.log_budget)),
+        # a wealth beyond a float's range is enough for any level
+        wealth=math.exp(min(float(record.log_evidence), 700.0)) if has_challenger else None,
+        age=int(record.age),
     )
 
 
-def _why(decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
+def proof(plan: Plan, proofs: Proofs, row: int) -> Proof:
+    """What the deciding examples said of an acceptance, for a run whose evidence is closed."""
+    claim = plan.rule.claims[int(proofs.claim[row])]
+    is_counted = isinstance(plan.rule, Gate) and claim.test == "mcnemar"
+    return Proof(
+        wins=int(proofs.wins[row]) if is_counted else None,
+        losses=int(proofs.losses[row]) if is_counted else None,
+        p=math.exp(float(proofs.log_p[row])),
+    )
+
+
+def _left(rule: Rule, log_budget: float) -> float | None:
+    """What is left of a run's chance to be wrong, None where its rule bounds none."""
+    if isinstance(rule, Reference) or (isinstance(rule, Gate) and rule.is_each_time):
+        return None
+    return math.exp(log_budget) / rule.delta
+
+
+def _why(plan: Plan, decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
+    match plan.rule:
+        case Reference():
+            return _why_bounds(decision, has_guards=bool(plan.guards))
+        case Challenger() as rule:
+            return _why_challenged(rule, decision, evidence)
+        case Gate() as rule:
+            return _why_asked(rule, decision, evidence, is_lost=is_lost)
+
+
+def _why_bounds(decision: Decision, *, has_guards: bool) -> str:
+    if decision == "accepted":
+        return "on adapt its lower bound lies above accepted's upper bound"
+    if decision == "not_asked":
+        return "every candidate was lost"
+    breaks = ", or the winner breaks a guard" if has_guards else ""
+    return f"on adapt the best lower bound does not lie above accepted's upper bound{breaks}"
+
+
+def _why_challenged(rule: Challenger, decision: Decision, evidence: Evidence) -> str:
+    if evidence.wealth is None or evidence.level is None:
+        return "no challenger so far"
+    iterations = f"{evidence.age} iteration" + ("" if evidence.age == 1 else "s")
+    wealth = f"bets on it made {evidence.wealth:.3g} of 1 in {iterations}"
+    needed = f"{1 / evidence.level:.3g} are needed"
+    if decision == "accepted":
+        return f"a challenger is better: {wealth}, {needed}"
+    if decision == "rejected":
+        return f"a challenger is dropped; {wealth}, {needed}"
+    return f"a challenger gathers evidence: {wealth}, {needed}"
+
+
+def _why_asked(rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
+    assert evidence.level is not None and evidence.power is not None
     level = f"{100 * evidence.level:.2g}%"
     if decision == "accepted":
         return f"better on adapt at level {level}"
@@ -76,12 +149,21 @@ def _why(decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
         return f"not shown to be better on adapt at level {level}"
     if is_lost:
         return "every candidate was lost"
-    counts = (
-        f"on assess current alone is right {evidence.wins} times, accepted alone {evidence.losses}"
-    )
-    if evidence.wins <= evidence.losses:
-        return f"{counts}: no gain to test"
-    return f"{counts}: the test would pass with chance {evidence.power:.0%}, too little to ask"
+    if evidence.wins is not None and evidence.losses is not None:
+        found = (
+            f"on assess current alone is right {evidence.wins} times, "
+            f"accepted alone {evidence.losses}"
+        )
+        is_gain = evidence.wins > evidence.losses
+    else:
+        assert evidence.gain is not None
+        found = f"on assess {evidence.objective} gains {evidence.gain:.3g} ± {evidence.error:.2g}"
+        is_gain = evidence.gain > rule.claims[0].margin
+    if not is_gain:
+        return f"{found}: no gain to test"
+    if evidence.power >= LEAST_POWER or rule.is_each_time:
+        return f"{found}: current breaks a guard, or a proven one has no gain to test"
+    return f"{found}: the test would pass with chance {evidence.power:.0%}, too little to ask"
 
 
 def _scores(plan: Plan, values: Any, examples: int) -> Scores:

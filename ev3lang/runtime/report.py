@@ -11,7 +11,20 @@ import attrs
 
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
-from ev3lang.plan.plan import BaselinePlan, Descent, Plan
+from ev3lang.plan.plan import (
+    Averaged,
+    BaselinePlan,
+    Candidate,
+    Challenger,
+    Claim,
+    Descent,
+    Evolution,
+    Gate,
+    Perturbation,
+    Plan,
+    Reference,
+    Test,
+)
 from ev3lang.runtime.events import Closed, Decision, Evidence, IterationDone, interval_json, number
 from ev3lang.runtime.intervals import Interval
 
@@ -45,20 +58,54 @@ class Tried:
 
 
 @attrs.frozen
+class Proof:
+    """What the examples that decide said of an acceptance, told once the evidence is closed.
+
+    wins, losses  examples that only the new, only the old accepted model got right; None where
+                  an example isn't right or wrong
+    p             the p-value, or a bound on it: 1 over what bets made of 1
+    """
+
+    wins: int | None
+    losses: int | None
+    p: float
+
+
+@attrs.frozen
 class Acceptance:
-    """One acceptance and what spoke for asking; of adapt nothing is told but that it passed.
+    """One acceptance, what spoke for asking, and what answered.
 
     iteration     the one it happened in; that of the last for the closing query
     is_closing    whether it was the last query, at the run's own stop
-    wins, losses  assess examples that only the new, only the old accepted model got right
-    level         the chance to be wrong that the query spent
+    objective     what improved
+    wins, losses  assess examples that only the new, only the old accepted model got right; None
+                  where an example isn't right or wrong
+    gain, error   on assess, with its standard error; None under a rule that looks at neither
+    level         the chance to be wrong that it could spend; None where no rule bounds it
+    budget_left   what was left behind it, as a share of the whole
+    age           iterations that a challenger had gathered evidence, else 0
+    proof         None in a run that didn't end by its own stop
     """
 
     iteration: int
     is_closing: bool
-    wins: int
-    losses: int
-    level: float
+    objective: str
+    wins: int | None
+    losses: int | None
+    gain: float | None
+    error: float | None
+    level: float | None
+    budget_left: float | None
+    age: int
+    proof: Proof | None = None
+
+
+@attrs.frozen
+class FrontMember:
+    """A model that none found in the run is better than in everything ranked by."""
+
+    name: str
+    iteration: int
 
 
 @attrs.frozen
@@ -81,8 +128,11 @@ class Report:
     steps       model to the gradient steps that led to it
     baselines   name and words of each
     tables      model to metric to rows, for values that are tables, such as a confusion matrix
-    queries     how often the adapt split was asked
-    budget_left what is left of the chance to be wrong, as a share of the whole in [0, 1]
+    claim       what a reader may conclude of all acceptances together
+    front       the models of the ranking's front, none for a ranking without one
+    queries     how often the adapt split was asked, or how many challengers were judged
+    budget_left what is left of the chance to be wrong, as a share of the whole in [0, 1]; None
+                where no rule bounds it
     timings     what took how many seconds
     """
 
@@ -97,8 +147,10 @@ class Report:
     ranked_by: str
     tried: tuple[Tried, ...]
     acceptances: tuple[Acceptance, ...]
+    claim: str
+    front: tuple[FrontMember, ...]
     queries: int
-    budget_left: float
+    budget_left: float | None
     split: Literal["report", "assess"]
     quantities: Mapping[str, Quantity]
     steps: Mapping[str, int]
@@ -120,26 +172,131 @@ def asked(plan: Plan, splits: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
         ("data", _data(plan, splits)),
         ("each iteration", _iteration(plan)),
         ("accepting", rule_words(plan)),
+        *((("guards", words),) if (words := guard_words(plan)) else ()),
         ("end", _stop(plan)),
     )
 
 
 def rule_words(plan: Plan) -> str:
-    """The acceptance rule and what it promises."""
-    name = plan.rule.claims[0].measure.name
+    """The acceptance rule, why it is the one, and what it promises."""
+    return _rule(plan) if plan.runs == 1 else f"{_rule(plan)}; {sweep_words(plan)}"
+
+
+def sweep_words(plan: Plan) -> str:
+    """What the rule promises of all runs of the plan's sweep together."""
+    rule = plan.rule
+    if isinstance(rule, Reference) or (isinstance(rule, Gate) and rule.is_each_time):
+        return (
+            f"the sweep has {plan.runs} runs, and since nothing bounds one of them, no part of a "
+            "confidence can make up for their number"
+        )
     return (
-        f"the accepted model changes when {name} improves on the adapt split; the "
-        f"chance that the run ever accepts a model that is no better is at most "
-        f"{share(plan.rule.delta)} (rule gate, exact McNemar tests)"
+        f"the chance that any of the {plan.runs} runs of the sweep ever accepts a model that is no "
+        f"better is at most {_about(plan)}{chance(plan.runs * rule.delta)}, and "
+        f"{chance(rule.delta)} is the part of each"
     )
 
 
-def candidate_words(candidate: Descent) -> str:
+def _rule(plan: Plan) -> str:
+    rule = plan.rule
+    change = f"the accepted model changes when {_improves(plan)}"
+    match rule:
+        case Gate(is_each_time=True):
+            return (
+                f"{change} on {_deciding(plan)}; each decision may be wrong with chance "
+                f"{chance(rule.delta)}, and nothing bounds the run (rule gate, each time, "
+                f"{_tests(plan)})"
+            )
+        case Gate():
+            return (
+                f"{change} on {_deciding(plan)}; the chance that the run ever accepts a model "
+                f"that is no better is at most {_about(plan)}{chance(rule.delta)} (rule gate, "
+                f"{_tests(plan)})"
+            )
+        case Challenger():
+            return (
+                f"{change} on examples drawn after the challenger was frozen; the chance that the "
+                f"run ever accepts a model that is no better is at most {chance(rule.delta)} (rule "
+                "challenger, since every iteration has fresh examples: bets add up over them)"
+            )
+        case Reference():
+            return (
+                f"{change} by bounds that lie apart, {rule.decide:g} standard errors wide (rule "
+                "reference, as published: nothing bounds the run, and in simulation 87% of runs of "
+                "200 iterations accepted a model that was no better)"
+            )
+
+
+def guard_words(plan: Plan) -> str:
+    """What no accepted model may break, empty where there is no guard."""
+    guards = [
+        guard.name + (" (shown on adapt as well)" if guard.is_proven else "")
+        for guard in plan.guards
+    ]
+    return f"none is accepted that breaks {_listed(guards)}" if guards else ""
+
+
+def _improves(plan: Plan) -> str:
+    claims = plan.rule.claims
+    margin = claims[0].margin
+    by = f" by {_amount(claims[0])}" if margin else ""
+    if len(claims) == 1:
+        return f"{claims[0].measure.name} improves{by}"
+    names = " or ".join(claim.measure.name for claim in claims)
+    return f"the objective that leads, {names}, improves{by}"
+
+
+def _amount(claim: Claim) -> str:
+    if claim.measure.is_share:
+        return f"{100 * claim.margin:g} pp"
+    return f"{claim.margin:g}"
+
+
+def _deciding(plan: Plan) -> str:
+    return "a draw of fresh examples" if plan.data.is_endless else "the adapt split"
+
+
+_TESTS: dict[Test, str] = {
+    "mcnemar": "exact McNemar tests",
+    "betting": "betting tests, exact for values in their range",
+    "bootstrap": "paired bootstrap tests, which hold their level only about",
+}
+
+
+def _tests(plan: Plan) -> str:
+    return _listed([_TESTS[test] for test in _kinds(plan)])
+
+
+def _kinds(plan: Plan) -> list[Test]:
+    proven = [guard.claim for guard in plan.guards if guard.is_proven]
+    tests = [claim.test for claim in (*plan.rule.claims, *proven)]
+    return list(dict.fromkeys(test for test in tests if test is not None))
+
+
+def _about(plan: Plan) -> str:
+    return "about " if "bootstrap" in _kinds(plan) else ""
+
+
+def candidate_words(candidate: Candidate) -> str:
     """What a candidate does in an iteration."""
-    return (
-        f"{_counted(candidate.steps, 'step')} of {candidate.loss_name} by "
-        f"{candidate.optimizer.name}, {candidate.batch} examples each"
-    )
+    match candidate:
+        case Descent():
+            return (
+                f"{_counted(candidate.steps, 'step')} of {candidate.loss_name} by "
+                f"{candidate.optimizer.name}, {candidate.batch} examples each"
+            )
+        case Evolution():
+            return (
+                f"{_counted(candidate.generations, 'generation')} of {candidate.population} "
+                f"members by {candidate.objective.name}, {candidate.batch} examples each"
+            )
+        case Perturbation():
+            return f"normal noise of standard deviation {candidate.scale:g} on every weight"
+        case Averaged():
+            return (
+                f"the mean of the last {candidate.count} accepted models, from the second "
+                "acceptance on"
+            )
 
 
 def baseline_words(baseline: BaselinePlan) -> str:
@@ -149,6 +306,36 @@ def baseline_words(baseline: BaselinePlan) -> str:
         f"plain training from the same start, {baseline.loss_name} by {baseline.optimizer.name}, "
         f"as many gradient steps as {count}"
     )
+
+
+def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -> str:
+    """What a reader may conclude of all acceptances together.
+
+    examples   that a decision is made on
+    """
+    if not acceptances:
+        return "Nothing was shown to be better than the model the run started with."
+    rule = plan.rule
+    names = rule.claims[0].measure.name if len(rule.claims) == 1 else "the objective that led"
+    many = "the acceptance" if acceptances == 1 else f"any of the {acceptances} acceptances"
+    if isinstance(rule, Reference) or (isinstance(rule, Gate) and rule.is_each_time):
+        return (
+            f"The rule bounds no error over the run: that {names} improved with each acceptance is "
+            "what the report split can show, not what the acceptances prove."
+        )
+    margin = f" by more than {_amount(rule.claims[0])}" if rule.claims[0].margin else ""
+    kind = "fresh examples each" if plan.data.is_endless else "examples that chose nothing else"
+    text = (
+        f"The chance that {many} did not improve {names}{margin} is at most "
+        f"{_about(plan)}{chance(rule.delta)}, by {_tests(plan)} on {examples} {kind}"
+    )
+    if isinstance(rule, Challenger):
+        text = text.replace(_tests(plan), "bets that add up over iterations")
+    if "bootstrap" in _kinds(plan):
+        text += "; the bootstrap is an approximation"
+    if not outcome.is_own_stop:
+        text += "; the run was cut short, so its last query was not made"
+    return text + "."
 
 
 def _task(plan: Plan) -> str:
@@ -173,19 +360,51 @@ def _data(plan: Plan, splits: Mapping[str, int]) -> str:
 
 
 def _iteration(plan: Plan) -> str:
-    count = _counted(len(plan.candidates), "candidate")
-    start, takes = ("starts", "takes") if len(plan.candidates) == 1 else ("start", "take")
     move = {
         "unless worse": "the best becomes current unless assess shows it to be worse",
         "when better": "the best becomes current when assess shows it to be better",
         "always": "the best becomes current",
     }[plan.move]
+    if isinstance(plan.rule, Reference):
+        move = (
+            f"what counts there is the mean less {plan.rule.assess:g} standard errors; on adapt "
+            f"best, current and accepted compete by the mean less {plan.rule.decide:g} standard "
+            "errors, and the winner becomes current"
+        )
+    changes = "".join(
+        f"; each optimizer's {each.option} is multiplied by "
+        f"{' or '.join(f'{factor:g}' for factor in each.factors)}, for good where it wins"
+        for each in plan.mutations
+    )
+    return f"{_candidates(plan)}{changes}; assess ranks by {plan.ranking.words}; {move}"
+
+
+def _candidates(plan: Plan) -> str:
+    """How many candidates do what."""
+    count, is_one = _counted(len(plan.candidates), "candidate"), len(plan.candidates) == 1
     steps = _either({candidate.steps for candidate in plan.descents})
     batch = _either({candidate.batch for candidate in plan.descents})
-    return (
-        f"{count} {start} from the current weights and {takes} {steps} gradient steps of {batch} "
-        f"examples; assess ranks by {plan.ranking.words}; {move}"
-    )
+    gradient = f"{steps} gradient steps of {batch} examples"
+    if not plan.others:
+        start, takes = ("starts", "takes") if is_one else ("start", "take")
+        return f"{count} {start} from the current weights and {takes} {gradient}"
+    generations = _either({candidate.generations for candidate in plan.evolutions})
+    kinds = [
+        (Descent, f"takes {gradient}", f"take {gradient}"),
+        (
+            Evolution,
+            f"evolves for {generations} generations",
+            f"evolve for {generations} generations",
+        ),
+        (Perturbation, "adds noise to the current weights", "add noise to the current weights"),
+        (Averaged, "averages accepted models", "average accepted models"),
+    ]
+    parts = []
+    for kind, of_one, of_more in kinds:
+        members = sum(isinstance(candidate, kind) for candidate in plan.candidates)
+        if members:
+            parts.append(f"{members} {of_one if members == 1 else of_more}")
+    return f"of {count} {_listed(parts)}"
 
 
 def _stop(plan: Plan) -> str:
@@ -217,7 +436,7 @@ class Tally:
     acceptances: list[Acceptance] = attrs.field(factory=list)
     queries: int = 0
     iterations: int = 0
-    budget_left: float = 1.0
+    budget_left: float | None = None
     _best: dict[str, int] = attrs.field(factory=dict)
     _moved: dict[str, int] = attrs.field(factory=dict)
     _quarantined: dict[str, int] = attrs.field(factory=dict)
@@ -251,7 +470,16 @@ class Tally:
         if decision == "accepted":
             self.acceptances.append(
                 Acceptance(
-                    self.iterations, is_closing, evidence.wins, evidence.losses, evidence.level
+                    iteration=self.iterations,
+                    is_closing=is_closing,
+                    objective=evidence.objective,
+                    wins=evidence.wins,
+                    losses=evidence.losses,
+                    gain=evidence.gain,
+                    error=evidence.error,
+                    level=evidence.level,
+                    budget_left=evidence.budget_left,
+                    age=evidence.age,
                 )
             )
 
@@ -265,7 +493,7 @@ class Tally:
                 quarantined=self._quarantined.get(candidate.name, 0),
                 gain=median(gains) if (gains := self._gains.get(candidate.name)) else None,
             )
-            for candidate in self.plan.descents
+            for candidate in self.plan.candidates
         )
 
 
@@ -275,6 +503,11 @@ class Tally:
 def share(fraction: float) -> str:
     """0.9815 as `98.1%`, without a `.0`."""
     return f"{100 * fraction:.1f}".removesuffix(".0") + "%"
+
+
+def chance(probability: float) -> str:
+    """0.05 / 12 as `0.417%`: a small one keeps its digits."""
+    return f"{100 * probability:.3g}%"
 
 
 def duration(seconds: float) -> str:
@@ -320,6 +553,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "iterations": report.iterations,
         "acceptances": len(report.acceptances),
         "evidence": [attrs.asdict(acceptance) for acceptance in report.acceptances],
+        "claim": report.claim,
+        "front": [attrs.asdict(member) for member in report.front],
         "queries": report.queries,
         "budget_left": number(report.budget_left),
         "rule": report.rule,
@@ -375,7 +610,12 @@ def from_json(value: Mapping[str, Any]) -> Report:
         rule=value["rule"],
         ranked_by=value["ranked_by"],
         tried=tuple(Tried(**each) for each in value["candidates"]),
-        acceptances=tuple(Acceptance(**each) for each in value["evidence"]),
+        acceptances=tuple(
+            Acceptance(**{**each, "proof": each["proof"] and Proof(**each["proof"])})
+            for each in value["evidence"]
+        ),
+        claim=value["claim"],
+        front=tuple(FrontMember(**each) for each in value["front"]),
         queries=value["queries"],
         budget_left=value["budget_left"],
         split=split,
@@ -383,7 +623,7 @@ def from_json(value: Mapping[str, Any]) -> Report:
         steps=value["steps"],
         baselines=tuple((each["name"], each["text"]) for each in value["baselines"]),
         metrics={
-            model: {name: _interval(each) for name, each in values.items()}
+            model: {name: interval_of(each) for name, each in values.items()}
             for model, values in metrics.items()
         },
         tables={
@@ -391,7 +631,7 @@ def from_json(value: Mapping[str, Any]) -> Report:
             for model, tables in value["tables"][split].items()
         },
         comparisons=tuple(
-            Comparison(each["other"], each["metric"], _interval(each))
+            Comparison(each["other"], each["metric"], interval_of(each))
             for each in value["comparisons"]
         ),
         timings=value["timings"],
@@ -399,6 +639,7 @@ def from_json(value: Mapping[str, Any]) -> Report:
     )
 
 
-def _interval(value: Mapping[str, Any]) -> Interval:
+def interval_of(value: Mapping[str, Any]) -> Interval:
+    """The interval that `interval_json` gave the value of."""
     measured = math.nan if value["value"] is None else value["value"]
     return Interval(measured, value["low"], value["high"], value["examples"])

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from ev3lang.backend import modules
+from ev3lang.backend import evaluation, externs, modules
 from ev3lang.backend.emit import SEGMENT, Program, emit
-from ev3lang.backend.state import Record, RunState
+from ev3lang.backend.rollout import part
+from ev3lang.backend.state import PROOFS, Params, Proofs, Record, RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.fuse import fuse
-from ev3lang.plan.plan import BaselinePlan, Forward, Plan, fields_of, subexpressions
+from ev3lang.plan.plan import (
+    BaselinePlan,
+    Forward,
+    Plan,
+    Reference,
+    fields_of,
+    subexpressions,
+)
 from ev3lang.runtime import (
     checkpoints,
     data,
@@ -41,8 +51,11 @@ from ev3lang.runtime.events import (
     Measuring,
     RunEnded,
     RunStarted,
+    Warned,
 )
 from ev3lang.runtime.interrupts import begin, computed, interruptible, interrupts, stop_at_once
+from ev3lang.runtime.kept import Kept
+from ev3lang.runtime.ranges import Outside
 from ev3lang.runtime.report import Report, Tally
 from ev3lang.runtime.stopwatch import Stopwatch
 from ev3lang.source import Source
@@ -59,6 +72,21 @@ class Result:
     folder: Path
 
 
+@attrs.frozen(eq=False)
+class Lane:
+    """One of several runs that go side by side.
+
+    overrides   kept in the run's folder with the spec
+    out         the folder to write, new or empty; None for the next of `runs/`
+    listen      hears every event of this run as it happens
+    """
+
+    plan: Plan
+    overrides: Mapping[str, str] = MappingProxyType({})
+    out: Path | None = None
+    listen: Listener = lambda event: None
+
+
 def run(
     plan: Plan,
     source: Source,
@@ -70,6 +98,7 @@ def run(
     import_s: float = 0.0,
     allow_python: Collection[str] = (),
     stream_above_bytes: int | None = None,
+    kept: Kept | None = None,
 ) -> Result:
     """Runs a plan to its end and measures what came of it.
 
@@ -78,50 +107,121 @@ def run(
     out        the folder to write, new or empty; None for the next of `runs/`
     listen     hears every event as it happens
     import_s   what was spent before this call, for the report
-    allow_python   packages whose code may run: networks from Python classes need theirs
+    allow_python   packages whose code may run: networks from Python classes and functions of the
+             user's need theirs
     stream_above_bytes   what the explore split may take on the device; one beyond it stays on the
              host and its batches are brought, with the same results. None for a share of the
              device's memory.
+    kept       what earlier runs read and compiled, used again where it is the same
 
     Ctrl-C ends the run in order after its segment, a second one at once; before the first
-    iteration one is enough. Raises DeviceError, ModuleError, DataError, WeightsError, OSError and
-    KeyboardInterrupt, each before anything is written or with everything written so far whole.
+    iteration one is enough. Raises DeviceError, ModuleError, DataError, MemoryFault, WeightsError,
+    OSError and KeyboardInterrupt, each before anything is written or with everything written so
+    far whole.
     """
-    watch = Stopwatch({"import_s": import_s})
+    (result,) = run_together(
+        (Lane(plan, overrides, out, listen),),
+        source,
+        on=on,
+        import_s=import_s,
+        allow_python=allow_python,
+        stream_above_bytes=stream_above_bytes,
+        kept=kept,
+    )
+    return result
+
+
+def run_together(
+    lanes: Sequence[Lane],
+    source: Source,
+    *,
+    on: str = "auto",
+    import_s: float = 0.0,
+    allow_python: Collection[str] = (),
+    stream_above_bytes: int | None = None,
+    kept: Kept | None = None,
+) -> tuple[Result, ...]:
+    """Runs of one plan but for its seed, all at once on the device; one is an ordinary `run`.
+
+    Several have to be fit for it: `may_go_together`.
+    """
+    kept = Kept() if kept is None else kept
+    watches = [Stopwatch({"import_s": import_s}) for _ in lanes]
+    plan, watch = lanes[0].plan, watches[0]
+    assert len(lanes) == 1 or all(may_go_together(plan, lane.plan) for lane in lanes)
     chosen = device.pick(on)
     device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
-    with _default_device(chosen), closing(streaming.Feed()) as feed:
+    externs.load(plan, allow_python, (source.folder, Path()))
+    with _default_device(chosen), closing(streaming.Feed()) as feed, ExitStack() as opened:
         with watch("data_s"):
-            dataset = data.read(plan.data, source.folder)
+            dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
         is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
-        is_new = out is None or not out.exists()
-        where = folder.create(out, plan)
+        sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
+        externs.try_uses(plan, sizes.values())
+        made: list[tuple[Path, bool]] = []
         try:
-            _write_inputs(where, plan, source, dataset.files, overrides, chosen, on)
-            sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
-            listen(RunStarted(plan, device.describe(chosen), where, sizes))
-            given = _given(plan, dataset, source, chosen, watch, listen)
+            for lane in lanes:
+                is_new = lane.out is None or not lane.out.exists()
+                made.append((folder.create(lane.out, lane.plan), is_new))
+                where, _ = made[-1]
+                _write_inputs(where, lane, source, dataset.files, chosen, on)
+                lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
+            given = _given(plan, dataset, source, chosen, watch, lanes[0].listen)
             weights = given.weights | teachers.frozen_weights(plan, given.weights)
-            program = emit(
+            emitted = partial(
+                emit,
                 fuse(plan, chosen.platform),
                 tables,
                 dataset.statistics,
                 weights,
                 feed.begin if is_streamed else None,
             )
+            # weights that don't start fresh and streams have the seed in them
+            is_of_seed = bool(weights) or is_streamed
+            program = emitted() if is_of_seed else kept.program(plan, emitted)
+            # a program that was there before has heard of other runs
+            program.faults.clear()
             with watch("compile_s"):
-                state = _compile(program, plan)
-            listen(Compiled(watch.timings["compile_s"]))
+                states = _compile(program, [lane.plan for lane in lanes])
+            for lane in lanes:
+                lane.listen(Compiled(watch.timings["compile_s"]))
         except BaseException:
             # nothing ran: nobody should take what is there for a run
-            _remove(where, is_new=is_new)
+            for where, is_new in made:
+                _remove(where, is_new=is_new)
             raise
-        with closing(folder.EventLog(where)) as log:
-            started = _Running(program, plan, log, listen, sizes, watch, Tally(plan))
-            state = started.to_the_end(state)
-        return _finish(started, state, dataset, given.warnings, source, chosen, where)
+        runs = [
+            _Running(
+                program,
+                lane.plan,
+                opened.enter_context(closing(folder.EventLog(where))),
+                lane.listen,
+                sizes,
+                each,
+                Tally(lane.plan),
+                Outside(lane.plan),
+            )
+            for lane, (where, _), each in zip(lanes, made, watches, strict=True)
+        ]
+        is_alone = len(runs) == 1
+        ends = [runs[0].to_the_end(states[0])] if is_alone else _to_their_ends(runs, states)
+        return tuple(
+            _finish(started, state, dataset, given.warnings, source, chosen, where)
+            for started, state, (where, _) in zip(runs, ends, made, strict=True)
+        )
+
+
+def may_go_together(plan: Plan, other: Plan) -> bool:
+    """Whether two plans are one program and may share a device without a change of meaning.
+
+    Not where one's pace would end the other by its time, and not where weights or the host have a
+    part in the program that depends on the seed.
+    """
+    is_fresh = all(model.start is None and model.is_explored for model in plan.models)
+    is_alike = attrs.evolve(plan, seed=other.seed) == other
+    return is_alike and is_fresh and plan.stop.seconds is None and not plan.has_host
 
 
 # ---------------------------------------------------------------- before
@@ -155,23 +255,25 @@ def _given(
         )
 
 
-def _compile(program: Program, plan: Plan) -> RunState:
-    """The first state, with the program compiled: a segment of no iteration costs nothing else."""
+def _compile(program: Program, plans: Sequence[Plan]) -> list[RunState]:
+    """The first states, with the program compiled: a segment of no iteration costs nothing else."""
 
-    def work() -> RunState:
-        state = program.init(jax.random.key(plan.seed))
-        state, *_ = program.segment(state, 0, False)
-        return state
+    def work() -> list[RunState]:
+        states = [program.init(jax.random.key(plan.seed)) for plan in plans]
+        if len(states) == 1:
+            state, *_ = program.segment(states[0], 0, False)
+            return [state]
+        stacked, *_ = program.side_by_side(_stacked(states), 0)
+        return [_row(stacked, lane) for lane in range(len(states))]
 
     return interruptible(partial(computed, work))
 
 
 def _write_inputs(
     where: Path,
-    plan: Plan,
+    lane: Lane,
     source: Source,
     files: Iterable[data.FileRecord],
-    overrides: Mapping[str, str],
     chosen: jax.Device,
     on: str,
 ) -> None:
@@ -179,13 +281,15 @@ def _write_inputs(
     folder.write_json(
         where / "run.json",
         {
-            "name": plan.name,
+            "name": lane.plan.name,
             "spec": source.name,
-            "semantic_hash": folder.semantic_hash(plan),
-            "seed": plan.seed,
+            "semantic_hash": folder.semantic_hash(lane.plan),
+            "seed": lane.plan.seed,
+            "runs_of_sweep": lane.plan.runs,
             "data": [attrs.asdict(each) for each in files],
+            "externs": externs.record(lane.plan),
             "device": device.describe(chosen),
-            "flags": {"device": on, "set": dict(overrides)},
+            "flags": {"device": on, "set": dict(lane.overrides)},
             "versions": folder.versions(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         },
@@ -214,6 +318,7 @@ class _Segment:
     closing: Record
     outcome: Outcome
     wall_s: float
+    warnings: tuple[str, ...]
 
 
 @attrs.define
@@ -227,25 +332,30 @@ class _Running:
     sizes: Mapping[str, int]
     watch: Stopwatch
     tally: Tally
+    outside: Outside
     outcome: Outcome = Outcome.RUNNING
     is_interrupted: bool = False
 
     def to_the_end(self, state: RunState) -> RunState:
         """The state after the last iteration, with every event told and logged."""
         started_s = time.monotonic()
-        with self.watch("training_s"), interrupts(self._interrupt):
+        with self.watch("training_s"), interrupts(self.interrupt):
             segment: Callable[[], _Segment] | None = self._begin(state, 1, started_s)
             while segment is not None:
                 done, segment = segment(), None
                 if done.outcome is Outcome.RUNNING and not self.is_interrupted:
                     # the device goes on while the host tells of what is done
-                    segment = self._begin(done.state, _next_count(done), started_s)
-                self._tell_all(done)
-        is_cut = done.outcome is Outcome.RUNNING
-        self.outcome = Outcome.INTERRUPTED if is_cut else done.outcome
+                    count = 1 if self.plan.has_host else _next_count(done)
+                    segment = self._begin(done.state, count, started_s)
+                self.tell_all(done)
+        self.end(done.outcome)
+        return done.state
+
+    def end(self, outcome: Outcome) -> None:
+        """Tells how the run ended; one that would still go on was interrupted."""
+        self.outcome = Outcome.INTERRUPTED if outcome is Outcome.RUNNING else outcome
         self._tell(RunEnded(self.outcome, self.tally.iterations))
         self.log.flush()
-        return done.state
 
     def _begin(self, state: RunState, count: int, started_s: float) -> Callable[[], _Segment]:
         """Starts a segment; the function that is returned waits for its end."""
@@ -257,18 +367,26 @@ class _Running:
             # the one transfer of a segment
             ring, filled, closing, code = jax.device_get((ring, filled, closing, after.outcome))
             wall_s = time.monotonic() - began_s
-            return _Segment(after, ring, int(filled), closing, Outcome(int(code)), wall_s)
+            # all that is here by now, and nothing of the next segment
+            news = self.program.faults.news()
+            return _Segment(after, ring, int(filled), closing, Outcome(int(code)), wall_s, news)
 
         return begin(work)
 
-    def _tell_all(self, done: _Segment) -> None:
+    def tell_all(self, done: _Segment) -> None:
+        """Tells and logs what a segment did."""
         if done.filled and not self.tally.iterations:
             self.watch.mark("first_iteration_s")
         for row in range(done.filled):
             record = jax.tree.map(lambda leaf, row=row: leaf[row], done.ring)
-            self._tell(records.iteration(self.plan, record, self.examples))
-        if done.outcome.is_own_stop:
+            event = records.iteration(self.plan, record, self.examples)
+            self._tell(event)
+            for what in self.outside.add(event):
+                self._tell(Warned(what))
+        if done.outcome.is_own_stop and not isinstance(self.plan.rule, Reference):
             self._tell(records.closed(self.plan, done.closing))
+        for what in done.warnings:
+            self._tell(Warned(what))
         self.log.flush()
 
     @property
@@ -277,7 +395,14 @@ class _Running:
         if self.plan.data.is_endless:
             assert self.plan.data.evaluate is not None, "an endless source has a draw"
             return self.plan.data.evaluate * self.plan.data.batch
-        return self.sizes["assess"]
+        return evaluation.examples_drawn(self.plan) or self.sizes["assess"]
+
+    @property
+    def deciding_examples(self) -> int:
+        """How many examples one decision is made on."""
+        if evaluation.is_new_each_time(self.plan):
+            return self.examples
+        return self.sizes["adapt"]
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, IterationDone):
@@ -287,11 +412,60 @@ class _Running:
         self.log(event)
         self.listen(event)
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
         """The first Ctrl-C asks, the second insists."""
         if self.is_interrupted:
             raise KeyboardInterrupt
         self.is_interrupted = True
+
+
+def _to_their_ends(runs: Sequence[_Running], states: Sequence[RunState]) -> list[RunState]:
+    """The states after the last iterations of runs side by side, with every event told."""
+    program, ends = runs[0].program, list(states)
+    going = set(range(len(runs)))
+    count, stacked = 1, _stacked(states)
+
+    def interrupt() -> None:
+        for run in runs:
+            run.interrupt()
+
+    with ExitStack() as opened:
+        for run in runs:
+            opened.enter_context(run.watch("training_s"))
+        opened.enter_context(interrupts(interrupt))
+        while going and not runs[0].is_interrupted:
+            began_s = time.monotonic()
+            stacked, rings, filled, closings = interruptible(
+                partial(computed, partial(program.side_by_side, stacked, count))
+            )
+            rings, filled, closings, codes = jax.device_get(
+                (rings, filled, closings, stacked.outcome)
+            )
+            wall_s = time.monotonic() - began_s
+            for lane in sorted(going):
+                ring, closing = _row(rings, lane), _row(closings, lane)
+                outcome = Outcome(int(codes[lane]))
+                done = _Segment(stacked, ring, int(filled[lane]), closing, outcome, wall_s, ())
+                runs[lane].tell_all(done)
+                count = _next_count(done)
+                if outcome is not Outcome.RUNNING:
+                    # beside the others it goes on idly: what it ended with is kept
+                    ends[lane] = _row(stacked, lane)
+                    runs[lane].end(outcome)
+                    going.remove(lane)
+        for lane in going:
+            ends[lane] = _row(stacked, lane)
+            runs[lane].end(Outcome.RUNNING)
+    return ends
+
+
+def _stacked(states: Sequence[RunState]) -> RunState:
+    """The states of several runs as one, with a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def _row(tree: Any, lane: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[lane], tree)
 
 
 def _next_count(done: _Segment) -> int:
@@ -318,6 +492,7 @@ def _finish(
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
     weights = {"accepted": state.accepted, "current": state.current}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
+    front = _front(state)
     warnings = [*notes, *dataset.warnings, *_data_warnings(plan, dataset.tables)]
     with interrupts(stop_at_once):
         if run.outcome.is_own_stop:
@@ -335,10 +510,15 @@ def _finish(
                 lambda: measuring.measure(
                     plan,
                     program,
-                    {name: {**state.frozen, **each} for name, each in weights.items()},
+                    {
+                        name: {**state.frozen, **each}
+                        for name, each in (weights | {m.name: w for m, w in front}).items()
+                    },
                     program.examples(key, split),
+                    beside=[member.name for member, _ in front],
                 )
             )
+    warnings += [*program.faults.summary(), *run.outside.summary()]
     report = reports.Report(
         name=plan.name,
         spec=source.name,
@@ -350,7 +530,11 @@ def _finish(
         rule=reports.rule_words(plan),
         ranked_by=plan.ranking.keys[0].name,
         tried=run.tally.tried(),
-        acceptances=tuple(run.tally.acceptances),
+        acceptances=_proven(plan, run, state),
+        claim=reports.claim_words(
+            plan, len(run.tally.acceptances), run.outcome, run.deciding_examples
+        ),
+        front=tuple(member for member, _ in front),
         queries=run.tally.queries,
         budget_left=run.tally.budget_left,
         split=split,
@@ -369,8 +553,44 @@ def _finish(
     )
     saved = jax.device_get({**state.frozen, **state.accepted})
     checkpoints.save(where / "accepted", plan, dataset, saved)
+    if front:
+        (where / "front").mkdir(exist_ok=True)
+    for member, params in front:
+        whole = jax.device_get({**state.frozen, **params})
+        checkpoints.save(where / "front" / member.name.rpartition(" ")[2], plan, dataset, whole)
     folder.write_json(where / "report.json", reports.to_json(report))
     return Result(report, where)
+
+
+def _proven(plan: Plan, run: _Running, state: RunState) -> tuple[reports.Acceptance, ...]:
+    """The acceptances, with what the deciding examples said once nothing can be asked again."""
+    acceptances = run.tally.acceptances
+    if not run.outcome.is_own_stop or isinstance(plan.rule, Reference):
+        return tuple(acceptances)
+    kept: Proofs = jax.device_get(state.proofs)
+    assert int(kept.count) == len(acceptances), "every acceptance is told of"
+    oldest = len(acceptances) - PROOFS
+    return tuple(
+        attrs.evolve(each, proof=records.proof(plan, kept, number % PROOFS))
+        if number >= oldest
+        else each
+        for number, each in enumerate(acceptances)
+    )
+
+
+def _front(state: RunState) -> list[tuple[reports.FrontMember, Params]]:
+    """The members of a ranking's front in the order in which they were found."""
+    if state.front is None:
+        return []
+    iterations, is_filled = jax.device_get((state.front.iteration, state.front.is_filled))
+    places = sorted(np.flatnonzero(is_filled), key=lambda place: int(iterations[place]))
+    return [
+        (
+            reports.FrontMember(f"front {number}", int(iterations[place])),
+            part(state.front.params, int(place)),
+        )
+        for number, place in enumerate(places, start=1)
+    ]
 
 
 def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
@@ -380,7 +600,7 @@ def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
 
 
 def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:
-    values = [each.loss for each in plan.descents]
+    values = [each.loss for each in plan.descents] or [each.value for each in plan.objectives]
     inputs = fields_of(
         *(part for value in values for part in subexpressions(value) if isinstance(part, Forward))
     )

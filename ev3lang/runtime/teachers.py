@@ -16,18 +16,22 @@ import numpy as np
 import platformdirs
 
 from ev3lang.backend import models
-from ev3lang.backend.descent import KNOWN, pool
+from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.emit import emit
 from ev3lang.backend.keys import named
 from ev3lang.plan.fuse import fuse
+from ev3lang.plan.known import pool
 from ev3lang.plan.plan import (
+    Apply,
     BaselinePlan,
+    Expr,
     FromCheckpoint,
     ModelPlan,
     Plan,
     TrainedBy,
     fields_of,
     models_of,
+    subexpressions,
 )
 from ev3lang.runtime import checkpoints, folder
 from ev3lang.runtime.checkpoints import WeightsError
@@ -178,6 +182,8 @@ def _lesson(plan: Plan, model: ModelPlan) -> Plan:
         ),
         explored=model.name,
         descents=(),
+        others=(),
+        mutations=(),
         objectives=(),
         shown=(),
         baselines=(baseline,),
@@ -216,12 +222,13 @@ def _kept(
 ) -> Path | None:
     """Where the weights are kept, named by all that they depend on; None where they can't be.
 
-    Of a network from a Python class nobody can tell whether its code is still the same.
+    Of a network from a Python class, or a function, nobody can tell whether its code is still the
+    same.
     """
     assert isinstance(model.start, TrainedBy)
     start = model.start
     read = [each for each in plan.models if each.name in models_of(start.loss)]
-    if any(each.module is not None for each in read):
+    if any(each.module is not None for each in read) or _calls_externs(plan, start.loss):
         return None
     digest = hashlib.sha256()
     data = plan.data
@@ -249,6 +256,13 @@ def _kept(
             _add(digest, checkpoints.arrays_by_path(weights[each.name]).items())
     cache = platformdirs.user_cache_path("ev3lang", appauthor=False) / "teachers"
     return cache / digest.hexdigest()
+
+
+def _calls_externs(plan: Plan, loss: Expr) -> bool:
+    functions = {each.function for each in plan.externs}
+    return any(
+        isinstance(part, Apply) and part.function in functions for part in subexpressions(loss)
+    )
 
 
 def _add(digest: Any, arrays: Iterable[tuple[str, np.ndarray]]) -> None:

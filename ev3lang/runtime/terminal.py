@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import IO, Protocol
@@ -21,17 +22,22 @@ from ev3lang.runtime.events import (
     Event,
     IterationDone,
     Measuring,
+    PointEnded,
+    PointStarted,
     RunEnded,
     RunStarted,
+    Warned,
 )
 from ev3lang.runtime.intervals import Interval
 from ev3lang.runtime.report import (
+    Acceptance,
     Comparison,
     Quantity,
     Report,
     duration,
     share,
 )
+from ev3lang.runtime.sweep_report import SweepReport, settings_words
 
 REFRESH_S = 0.2
 LINE_S = 0.5
@@ -40,6 +46,8 @@ LINE_SHARE = 0.02
 
 BARS = "▁▂▃▄▅▆▇█"
 NARROW = 72
+LABELS_WIDTH, INTERVAL_CELL, NARROW_CELL = 28, 26, 12
+"""Columns that a table of values needs: for models and steps, and for each value."""
 
 GOOD, BAD, DIM, HEADING = "green", "red", "dim", "bold"
 
@@ -63,8 +71,12 @@ def display(stream: IO[str], *, is_quiet: bool) -> Display:
 def show_report(report: Report, folder: str, stream: IO[str]) -> None:
     """Writes the report so that it can be read without the spec."""
     console = _console(stream)
+    _show(console, stream, _report_parts(report, folder, console.width))
+
+
+def _show(console: Console, stream: IO[str], parts: Iterable[RenderableType]) -> None:
     with console.capture() as capture:
-        for part in _report_parts(report, folder, console.width):
+        for part in parts:
             console.print(part)
     # cells are padded to their column's width, lines need not end so
     stream.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
@@ -116,8 +128,13 @@ class _Lines:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case PointStarted():
+                self._say(_point_title(event))
+            case PointEnded():
+                self._say(_point_line(event))
             case RunStarted():
                 self._plan = event.plan
+                self._first_s = self._last_s = -math.inf
                 self._say(f"{event.plan.name} on {event.device}, writing to {event.folder}")
             case Compiled():
                 self._say(f"compiled in {duration(event.wall_s)}")
@@ -133,6 +150,8 @@ class _Lines:
             case Closed():
                 if event.decision != "not_asked":
                     self._say(f"last query: {event.decision}")
+            case Warned():
+                self._say(f"warning: {event.what}")
             case RunEnded():
                 self._say(f"ended after {_iterations(event.iterations)}: {event.outcome.words}")
             case Measuring():
@@ -170,7 +189,12 @@ class _LiveDisplay:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._reset("")
+
+    def _reset(self, title: str) -> None:
+        """Begins a new picture, of a run of its own or of a point of a sweep."""
+        self._title = title
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._started: RunStarted | None = None
         self._last: IterationDone | None = None
         self._status = ""
@@ -182,6 +206,11 @@ class _LiveDisplay:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case PointStarted():
+                self._reset(_point_title(event))
+            case PointEnded():
+                self._live.stop()
+                self._console.print(Text(_point_line(event), BAD if event.is_failed else ""))
             case RunStarted():
                 self._started = event
                 self._start_s = self._clock()
@@ -195,6 +224,9 @@ class _LiveDisplay:
                 self._note(event)
             case Closed():
                 pass
+            case Warned():
+                # above the table, where it stays
+                self._console.print(Text(f"warning: {event.what}", style=BAD))
             case RunEnded():
                 self._status = event.outcome.words
                 self._draw()
@@ -246,7 +278,8 @@ class _LiveDisplay:
     def _picture(self) -> RenderableType:
         assert self._started is not None
         plan, done = self._started.plan, self._last
-        head = Text.assemble((plan.name, HEADING), " on ", self._started.device)
+        title = f"{self._title}  " if self._title else ""
+        head = Text.assemble((title, DIM), (plan.name, HEADING), " on ", self._started.device)
         if done is None:
             return _one_line(head.append(f"  {self._status}", DIM))
         pace = Text(f"iteration {done.iteration}{_of(plan)}  ").append(self._status, DIM)
@@ -309,13 +342,20 @@ class _LiveDisplay:
             else:
                 line.append("  none accepted so far", DIM)
             yield line
-        yield _one_line(
-            Text(
-                f"{objective.name} on assess, 95% intervals; "
-                f"{share(done.evidence.budget_left)} of the evidence budget left",
-                DIM,
-            )
-        )
+        left = done.evidence.budget_left
+        budget = "" if left is None else f"; {share(left)} of the evidence budget left"
+        yield _one_line(Text(f"{objective.name} on assess, 95% intervals{budget}", DIM))
+
+
+def _point_title(started: PointStarted) -> str:
+    """`point 3 of 12: seed 2, width 16`."""
+    beside = f", and {started.beside} more side by side" if started.beside else ""
+    return f"point {started.number} of {started.count}: {started.settings}{beside}"
+
+
+def _point_line(ended: PointEnded) -> str:
+    became = "failed: " if ended.is_failed else ""
+    return f"point {ended.number} of {ended.count} ({ended.settings}): {became}{ended.words}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -345,7 +385,7 @@ def _report_parts(report: Report, folder: str, width: int) -> Iterable[Renderabl
     yield _heading("What was accepted")
     yield from _accepted(report)
     yield _heading("What it is worth")
-    yield from _worth(report, is_narrow)
+    yield from _worth(report, width, is_narrow)
     yield _heading("Where the time went")
     yield Text(_timings(report))
     for warning in report.warnings:
@@ -388,31 +428,63 @@ def _tried(report: Report) -> Iterable[RenderableType]:
 
 def _accepted(report: Report) -> Iterable[RenderableType]:
     times = _counted(len(report.acceptances), "acceptance")
-    queries = _counted(report.queries, "query", "queries")
-    text = f"{times} in {queries} to the adapt split."
-    if not report.outcome.is_own_stop:
+    queries = _counted(report.queries, "decision")
+    text = f"{times} in {queries}."
+    if not report.outcome.is_own_stop and report.budget_left is not None:
         text += f" {share(report.budget_left)} of the evidence budget was left."
-    yield Text(text)
+    yield Text(f"{text} {report.claim}")
     if not report.acceptances:
-        yield Text("Nothing passed the test: accepted is the model the run started with.", "yellow")
+        yield Text("Accepted is the model the run started with.", "yellow")
         return
-    table = _table("accepted in", "gained", "lost", "level")
+    table = _table("accepted in", "improved", "on assess", "when deciding", "p", "level", "left")
     for acceptance in report.acceptances:
         table.add_row(
             "the last query" if acceptance.is_closing else f"iteration {acceptance.iteration}",
-            str(acceptance.wins),
-            str(acceptance.losses),
-            f"{100 * acceptance.level:.2g}%",
+            acceptance.objective,
+            _gained(acceptance, report.quantities.get(acceptance.objective)),
+            _proof_text(acceptance),
+            "" if acceptance.proof is None else f"{acceptance.proof.p:.2g}",
+            "" if acceptance.level is None else _level_text(acceptance.level),
+            "" if acceptance.budget_left is None else share(acceptance.budget_left),
         )
     yield table
     yield Text(
-        "gained, lost: assess examples that only the new, only the old accepted model got right; "
-        "level: the chance to be wrong that its test on the adapt split was allowed",
+        "on assess, when deciding: examples that only the new model got right to those that only "
+        "the old one did, or the gain, turned so that more is better; p: p-value, or a bound on "
+        "it, told now that nothing can be asked again; level: the chance to be wrong that the "
+        "decision was allowed; left: of all that the run was allowed",
         DIM,
     )
 
 
-def _worth(report: Report, is_narrow: bool) -> Iterable[RenderableType]:
+def _gained(acceptance: Acceptance, quantity: Quantity | None) -> str:
+    if acceptance.wins is not None:
+        return f"{acceptance.wins} to {acceptance.losses}"
+    if acceptance.gain is None:
+        return ""
+    is_share = quantity is not None and quantity.is_share
+    unit = " pp" if is_share else ""
+    error = "" if acceptance.error is None else f" ± {_size_text(acceptance.error, is_share)}"
+    return f"{_difference_text(acceptance.gain, is_share)}{error}{unit}"
+
+
+def _proof_text(acceptance: Acceptance) -> str:
+    if acceptance.proof is not None and acceptance.proof.wins is not None:
+        return f"{acceptance.proof.wins} to {acceptance.proof.losses}"
+    if acceptance.age:
+        return f"bets of {_iterations(acceptance.age)}"
+    return ""
+
+
+def _level_text(level: float) -> str:
+    return f"{100 * level:.2g}%"
+
+
+def _size_text(value: float, is_share: bool) -> str:
+    return f"{100 * value:.1f}" if is_share else f"{value:.2g}"
+
+
+def _worth(report: Report, width: int, is_narrow: bool) -> Iterable[RenderableType]:
     if report.split == "report":
         measured = report.metrics["accepted"].values()
         examples = max((each.examples for each in measured), default=0)
@@ -426,16 +498,34 @@ def _worth(report: Report, is_narrow: bool) -> Iterable[RenderableType]:
             "claim nothing. The report split stays unread.",
             "yellow",
         )
-    table = _table("model", "gradient steps")
     names = [
         name for name in report.quantities if any(name in each for each in report.metrics.values())
     ]
+    # a table of more values than the width holds would lose its models' names
+    room = max(1, (width - LABELS_WIDTH) // (NARROW_CELL if is_narrow else INTERVAL_CELL))
+    for start in range(0, len(names), room):
+        yield _measured(report, names[start : start + room], is_narrow)
+    for name, words in report.baselines:
+        yield Text(f"{name}: {words}", DIM)
+    for member in report.front:
+        yield Text(f"{member.name}: on the front since iteration {member.iteration}", DIM)
+    for comparison in report.comparisons:
+        yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
+    for model, tables in report.tables.items():
+        for name, rows in tables.items():
+            yield Text(f"\n{name} of {model} (rows: true class, columns: predicted)", DIM)
+            yield _matrix(rows)
+
+
+def _measured(report: Report, names: Sequence[str], is_narrow: bool) -> Table:
+    """Every model by some of the values."""
+    table = _table("model", "gradient steps")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for model, values in report.metrics.items():
         table.add_row(
             model,
-            str(report.steps[model]),
+            str(report.steps.get(model, "")),
             *(
                 _interval_cell(values[name], _quantity_text(report.quantities[name]), is_narrow)
                 if name in values
@@ -443,15 +533,7 @@ def _worth(report: Report, is_narrow: bool) -> Iterable[RenderableType]:
                 for name in names
             ),
         )
-    yield table
-    for name, words in report.baselines:
-        yield Text(f"{name}: {words}", DIM)
-    for comparison in report.comparisons:
-        yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
-    for model, tables in report.tables.items():
-        for name, rows in tables.items():
-            yield Text(f"\n{name} of {model} (rows: true class, columns: predicted)", DIM)
-            yield _matrix(rows)
+    return table
 
 
 def _comparison(comparison: Comparison, quantity: Quantity) -> str:
@@ -491,6 +573,88 @@ def _matrix(rows: Sequence[Sequence[float]]) -> Table:
     for row in rows:
         table.add_row(*(f"{value:g}" for value in row))
     return table
+
+
+# ---------------------------------------------------------------- the report of a sweep
+
+
+def show_sweep(report: SweepReport, folder: str, stream: IO[str]) -> None:
+    """Writes the table over all points of a sweep."""
+    console = _console(stream)
+    _show(console, stream, _sweep_parts(report, folder, console.width))
+
+
+def _sweep_parts(report: SweepReport, folder: str, width: int) -> Iterable[RenderableType]:
+    is_narrow = width < NARROW
+    where = "" if report.device is None else f" on {report.device}"
+    axes = " by ".join(_counted(len(values), name) for name, values in report.axes.items())
+    count = _counted(len(report.points), "run")
+    yield Text.assemble("\n", (report.name, HEADING), f"{where}, a sweep of {count}: {axes}")
+    states = Counter(point.status for point in report.points)
+    ended = ", ".join(f"{count} {status}" for status, count in states.items())
+    yield Text(f"{ended}, after {duration(report.wall_s)}.")
+    yield Text(f"{report.rule[0].upper()}{report.rule[1:]}.")
+    yield _heading("What each run came to")
+    yield from _points(report, is_narrow)
+    if report.replicated:
+        yield _heading("Over the seeds")
+        yield from _over_seeds(report, is_narrow)
+    yield Text.assemble("\nFiles are in ", (folder, HEADING))
+
+
+def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
+    table = _table("point", "ended", "acceptances", *report.metrics)
+    for point in report.points:
+        is_done = point.status == "done"
+        table.add_row(
+            f"{point.number}  {settings_words(point.settings)}",
+            Text(point.status, "" if is_done else BAD),
+            "" if point.outcome is None else str(point.acceptances),
+            *(
+                _interval_cell(
+                    point.metrics[name], _quantity_text(report.quantities[name]), is_narrow
+                )
+                if is_done and name in point.metrics
+                else ""
+                for name in report.metrics
+            ),
+        )
+    yield table
+    yield Text(
+        "Values of the accepted models, each on the report split, with 95% intervals over its "
+        "examples; several runs are read off the same examples, so the best of them flatters.",
+        DIM,
+    )
+    for point in report.points:
+        if point.reason is not None:
+            yield Text(f"point {point.number} failed: {point.reason}", BAD)
+        elif point.status == "interrupted":
+            yield Text(f"point {point.number} was interrupted, and claims nothing", "yellow")
+
+
+def _over_seeds(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
+    table = _table("settings", "seeds", *report.metrics)
+    for each in report.replicated:
+        cells = []
+        for name in report.metrics:
+            text = _quantity_text(report.quantities[name])
+            if name not in each.metrics:
+                cells.append(Text(""))
+                continue
+            moments = each.metrics[name]
+            cell = _interval_cell(moments.mean, text, is_narrow)
+            if moments.deviation is not None:
+                is_share = report.quantities[name].is_share
+                unit = " pp" if is_share else ""
+                cell.append(f"  ± {_size_text(moments.deviation, is_share)}{unit}")
+            cells.append(cell)
+        table.add_row(settings_words(each.settings) or "all", str(each.seeds), *cells)
+    yield table
+    yield Text(
+        "Mean over the seeds with Student's 95% interval, and ± their standard deviation: how much "
+        "the draw of weights and batches matters on these splits, not how other data would do.",
+        DIM,
+    )
 
 
 # ---------------------------------------------------------------- numbers

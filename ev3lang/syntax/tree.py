@@ -431,6 +431,11 @@ class Rule(Node):
 
     rule: Name | Call
 
+    @property
+    def name(self) -> Name:
+        """What the rule is called."""
+        return self.rule.function if isinstance(self.rule, Call) else self.rule
+
 
 @attrs.frozen(eq=False, repr=False)
 class Evaluate(Node):

@@ -1,0 +1,435 @@
+"""A preview as text and as a document: what a run would cost and what it could prove."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import attrs
+
+from ev3lang.explain.values import counted, duration, grouped, listed, percent
+from ev3lang.plan.prospects import ClaimProspects, Column, GuardProspects, Prospects
+from ev3lang.plan.show import CandidateCost, PointCost, Preview
+
+WIDTH = 96
+
+FORMAT_VERSION = "1.0"
+
+UNKNOWN = "?"
+NOTHING = "-"
+
+
+def document(preview: Preview, points: Sequence[PointCost] = ()) -> dict[str, Any]:
+    """The preview as a tree of JSON's own types, with the fields of its classes.
+
+    points   what the runs of a sweep cost; the preview is of the first of them
+    """
+    told = {"format_version": FORMAT_VERSION, **attrs.asdict(preview)}
+    return told | ({"points": [attrs.asdict(each) for each in points]} if points else {})
+
+
+def explain_preview(preview: Preview, points: Sequence[PointCost] = ()) -> str:
+    """The preview as text, for people.
+
+    points   what the runs of a sweep cost; the preview is of the first of them
+    """
+    sections = (
+        _section(f"Plan of {preview.name}", _whole(preview)),
+        _section("Sweep", _points(preview, points)),
+        _section("Models", _models(preview)),
+        _section("Candidates of an iteration", _candidates(preview)),
+        _section("Functions of yours", _externs(preview)),
+        _section("Work", _work(preview)),
+        _section("Memory on the device", _memory(preview)),
+        _section(f"Evidence: rule {preview.evidence.rule}", _rule(preview)),
+        *(
+            _section(_title(each, preview.evidence), _claim(each, preview))
+            for each in preview.evidence.claims
+        ),
+        _section("Guards", _guards(preview)),
+    )
+    return "\n\n".join(section for section in sections if section)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    """A heading and what stands under it; nothing where nothing does.
+
+    A line that starts with two blanks is a row of a table and stays whole.
+    """
+    found = []
+    for line in lines:
+        if line.startswith("  "):
+            found.append(line.rstrip())
+        else:
+            found.append(textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="    "))
+    return "\n".join([title, *found]) if found else ""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows in columns: the first to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [first.ljust(widths[0])]
+        cells += [each.rjust(width) for each, width in zip(others, widths[1:], strict=True)]
+        yield "  " + "  ".join(cells)
+
+
+# ---------------------------------------------------------------- costs
+
+
+def _whole(preview: Preview) -> Iterator[str]:
+    ends = []
+    if preview.iterations is not None:
+        ends.append(counted(preview.iterations, "iteration", "iterations"))
+    if preview.seconds is not None:
+        ends.append(duration(preview.seconds))
+    yield f"at most {listed(ends, 'or')}" if ends else "until a condition of its stop is met"
+    if preview.is_endless:
+        assert preview.sizes is not None, "an endless source has evaluation draws"
+        draw = grouped(preview.sizes["assess"])
+        yield f"data: {preview.source}, endless; an evaluation draws {draw} fresh examples"
+        return
+    if preview.sizes is None:
+        yield (
+            f"data: {preview.source}; how many examples there are is known once they are read, "
+            "so what depends on it shows a question mark, and evidence is told for several sizes"
+        )
+        return
+    sizes = ", ".join(f"{use} {grouped(count)}" for use, count in preview.sizes.items())
+    yield f"data: {preview.source}, {grouped(sum(preview.sizes.values()))} examples: {sizes}"
+
+
+def _points(preview: Preview, points: Sequence[PointCost]) -> Iterator[str]:
+    if not points:
+        return
+    rows = [["", "runs", "parameters", "FLOP of all iterations"]]
+    for each in points:
+        name = ", ".join(f"{name}={value}" for name, value in each.settings.items())
+        count = UNKNOWN if each.parameters is None else grouped(each.parameters)
+        rows.append([name or "all seeds", grouped(each.runs), count, _amount(each.flops)])
+    yield from _table(rows)
+    yield "what follows is told of the first run; --set shows another"
+
+
+def _externs(preview: Preview) -> Iterator[str]:
+    for each in preview.externs:
+        if not each.is_host:
+            yield f"{each.name}: runs in the program; what it computes is not counted below"
+            continue
+        assert each.calls is not None, "a host's calls are counted"
+        calls = counted(each.calls, "call", "calls")
+        size = "a split" if each.examples is None else counted(each.examples, "example", "examples")
+        yield (
+            f"{each.name}: {calls} an iteration, with {size} where models are assessed: each "
+            "iteration ends a segment and waits for Python on the host, and what is computed "
+            "there is not counted below"
+        )
+
+
+def _models(preview: Preview) -> Iterator[str]:
+    rows = [["", "parameters", "FLOP an example"]]
+    for each in preview.models:
+        name = f"{each.name} (explored)" if each.is_explored else each.name
+        count = UNKNOWN if each.parameters is None else grouped(each.parameters)
+        rows.append([name, count, _amount(each.flops)])
+    yield from _table(rows)
+    if any(each.flops is None for each in preview.models):
+        yield "?: a class of yours is counted when a run loads it"
+
+
+def _candidates(preview: Preview) -> Iterator[str]:
+    rows = [["", "what", "batch", "FLOP"]]
+    for each in preview.candidates:
+        batch = grouped(each.batch) if each.batch else NOTHING
+        rows.append([each.name, _what(each), batch, _amount(each.flops)])
+    yield from _table(rows)
+
+
+def _what(candidate: CandidateCost) -> str:
+    match candidate.kind:
+        case "descent":
+            return counted(candidate.steps, "gradient step", "gradient steps")
+        case "evolution":
+            generations = counted(candidate.steps, "generation", "generations")
+            return f"{generations} of {grouped(candidate.population)}"
+        case "perturbation":
+            return "a draw of noise"
+        case "average":
+            return "a mean of weights"
+
+
+def _work(preview: Preview) -> Iterator[str]:
+    work = preview.work
+    is_asked = preview.evidence.rule == "gate"
+    parts = [work.explore, work.assess, *(() if is_asked else (work.adapt,))]
+    whole = None if None in parts else sum(part for part in parts if part is not None)
+    rows = [
+        ["explore", _amount(work.explore), _share(work.explore, whole)],
+        ["assess", _amount(work.assess), _share(work.assess, whole)],
+        ["adapt", _amount(work.adapt), "each question" if is_asked else _share(work.adapt, whole)],
+        ["an iteration", _amount(whole), "without questions" if is_asked else ""],
+    ]
+    if preview.iterations is not None:
+        total = None if whole is None else whole * preview.iterations
+        shown = counted(preview.iterations, "iteration", "iterations")
+        rows.append([f"all {shown}", _amount(total), ""])
+    if work.before != 0:
+        rows.append(["teachers, once before", _amount(work.before), ""])
+    if work.after != 0:
+        rows.append(["baselines, once after", _amount(work.after), ""])
+    yield from _table([["", "FLOP", ""], *rows])
+    yield (
+        "a multiplication and its addition are two; norms and activations are not counted; a "
+        "gradient step takes three forward passes"
+    )
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    if part is None or not whole:
+        return ""
+    share = 100 * part / whole
+    return "< 0.1%" if 0 < share < 0.1 else f"{share:.1f}%"
+
+
+def _memory(preview: Preview) -> Iterator[str]:
+    memory = preview.memory
+    rows = [
+        ["weights", _size(memory.weights)],
+        ["optimizers", _size(memory.optimizers)],
+        ["data", _size(memory.data)],
+        ["activations, about", _size(memory.activations)],
+        ["all", _size(memory.total)],
+    ]
+    yield from _table(rows)
+    yield (
+        "weights are those of current, accepted, every candidate and frozen models; optimizers "
+        "keep as many numbers for each weight as their states have; activations are estimated "
+        "from the layers' sizes, and what the compiler adds is not known here"
+    )
+
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def _amount(count: int | None) -> str:
+    """`678 M`: three digits and a power of a thousand."""
+    if count is None:
+        return UNKNOWN
+    value = float(count)
+    for prefix in _PREFIXES:
+        # 999.6 would be shown as 1000.
+        if value < 999.5 or prefix == _PREFIXES[-1]:
+            return f"{_figure(value)} {prefix}".rstrip()
+        value /= 1000
+    raise AssertionError("the last prefix takes what is left")
+
+
+def _size(count: int | None) -> str:
+    return UNKNOWN if count is None else f"{_amount(count)}B" if count >= 1000 else f"{count} B"
+
+
+def _figure(value: float) -> str:
+    """Three digits: `0.0213`, `1.9`, `27`, `678`."""
+    return f"{value:.3g}"
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def _level(fraction: float) -> str:
+    """Three digits of a percentage: `0.25%`, `0.0208%`."""
+    return f"{_figure(100 * fraction)}%"
+
+
+def _rule(preview: Preview) -> Iterator[str]:
+    evidence = preview.evidence
+    yield f"because {evidence.why}"
+    if evidence.delta is None:
+        assert evidence.widths is not None, "rule reference has bounds"
+        assess, decide = evidence.widths
+        yield (
+            f"bounds are {assess:g} standard errors wide in assess and {decide:g} in adapt; "
+            "nothing bounds the chance that the run ever accepts a model that is no better"
+        )
+        return
+    delta = _level(evidence.delta)
+    if evidence.is_each_time:
+        yield f"each decision accepts a model that is no better with a chance of up to {delta}"
+        return
+    if preview.runs == 1:
+        yield f"the chance that the run ever accepts a model that is no better is at most {delta}"
+    else:
+        runs = counted(preview.runs, "run", "runs")
+        yield (
+            f"the chance that any of the {runs} of the sweep ever accepts a model that is no "
+            f"better is at most {_level(evidence.delta * preview.runs)}: each has {delta} of it"
+        )
+    if evidence.rule == "gate":
+        yield (
+            f"the first question has a level of {_level(evidence.delta / 20)}; an acceptance "
+            "leaves 90% of the budget to later ones, a rejection 5%; the last one, at the run's "
+            f"own stop, has all that is left: {delta} where none was asked before"
+        )
+    else:
+        yield (
+            f"the first challenger has a level of {_level(evidence.delta / 2)}, the j-th that "
+            "of 1 in j (j + 1) of the whole, and what earlier ones have left"
+        )
+
+
+_TESTS = {
+    "mcnemar": "exact, by the examples that one model alone gets right",
+    "betting": "exact, by bets on paired differences",
+    "bootstrap": "approximate, by a bootstrap of the difference",
+}
+
+
+def _title(claim: ClaimProspects, evidence: Prospects) -> str:
+    is_unpaired = evidence.rule == "reference"
+    how = "by bounds of unpaired values" if is_unpaired else _TESTS[claim.test]
+    verb = "higher" if claim.direction == "maximize" else "lower"
+    margin = f" by over {_gain(claim.margin, claim)}" if claim.margin else ""
+    return f"That {claim.objective} is {verb}{margin}: {how}"
+
+
+def _claim(claim: ClaimProspects, preview: Preview) -> Iterator[str]:
+    if not claim.columns:
+        yield "bounds of a set's value come from a bootstrap; what they could show isn't known"
+        return
+    yield from _figures(claim, preview)
+    yield from _legend(claim)
+
+
+def _figures(claim: ClaimProspects, preview: Preview) -> Iterator[str]:
+    """The table, with a line of headings that stand over several columns above it."""
+    noun = "adapt examples"
+    if preview.is_endless or preview.evidence.rule == "reference":
+        noun = "examples a decision"
+    rows = [[noun, *(_heading(each, claim) for each in claim.columns)]]
+    for row in claim.rows:
+        times = {None: "", 1: " (this spec)"}.get(row.times, f" ({row.times}x)")
+        cells = [
+            NOTHING if value is None else _cell(value, column, claim)
+            for value, column in zip(row.values, claim.columns, strict=True)
+        ]
+        rows.append([grouped(row.examples) + times, *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    over = " " * (widths[0] + 2)
+    at = 1
+    for question, columns in groupby(claim.columns, key=lambda each: each.question):
+        group = list(columns)
+        # Groups stand a little apart; the last column makes room for a long heading.
+        widths[at] += 2 if question != claim.columns[0].question else 0
+        title = _question(group[0], claim)
+        end = at + len(group)
+        width = sum(widths[at:end]) + 2 * (len(group) - 1)
+        indent = widths[at] - max(len(row[at]) for row in rows)
+        widths[end - 1] += max(0, indent + len(title) - width)
+        over += (" " * indent + title).ljust(sum(widths[at:end]) + 2 * (len(group) - 1) + 2)
+        at = end
+    yield "  " + over
+    for first, *others in rows:
+        cells = [each.rjust(width) for each, width in zip(others, widths[1:], strict=True)]
+        yield "  " + "  ".join([first.ljust(widths[0]), *cells])
+
+
+def _question(column: Column, claim: ClaimProspects) -> str:
+    match column.kind:
+        case "iterations":
+            return "iterations to show a gain of"
+        case "apart":
+            return "if so many are right" if claim.is_answers else "at a standard deviation of"
+    assert column.level is not None, "a test has a level"
+    return f"{column.question} at {_level(column.level)}"
+
+
+def _heading(column: Column, claim: ClaimProspects) -> str:
+    match column.kind:
+        case "least" | "asked":
+            return column.kind
+        case "iterations":
+            assert column.gain is not None, "a challenger's iterations are those of a gain"
+            return _gain(column.gain, claim)
+        case "found" | "apart":
+            assert column.spread is not None, "what is found depends on how models differ"
+            return percent(column.spread) if claim.is_answers or claim.has_range else "1"
+
+
+def _cell(value: float, column: Column, claim: ClaimProspects) -> str:
+    if column.kind == "iterations":
+        return f"{value:.0f}"
+    return f"{100 * value:.1f}" if claim.unit == "pp" else _figure(value)
+
+
+def _gain(value: float, claim: ClaimProspects) -> str:
+    return f"{_figure(100 * value)} pp" if claim.unit == "pp" else _figure(value)
+
+
+def _legend(claim: ClaimProspects) -> Iterator[str]:
+    kinds = {each.kind for each in claim.columns}
+    spreads = list(dict.fromkeys(e.spread for e in claim.columns if e.kind in ("found", "apart")))
+    shown = listed((percent(each) for each in spreads if each is not None), "or")
+    if "iterations" in kinds:
+        (spread,) = {each.spread or 0.0 for each in claim.columns}
+        differ = f"the models differ on {percent(spread)} of the examples"
+        if not claim.is_answers:
+            differ = f"differences have a standard deviation of {percent(spread)} of the range"
+        is_dropped = any(None in row.values for row in claim.rows)
+        age = "; -: dropped for its age before that" if is_dropped else ""
+        yield f"the median, if {differ}{age}"
+        return
+    unit = "in pp" if claim.unit == "pp" else f"in the unit of {claim.objective}"
+    is_out_of_reach = any(None in row.values for row in claim.rows)
+    yield f"gains {unit}" + ("; -: out of reach on so few examples" if is_out_of_reach else "")
+    if "least" in kinds:
+        best = "with no example lost" if claim.test == "mcnemar" else "with every example better"
+        yield f"least: no smaller gain can be shown, and this one only {best}"
+    if "apart" in kinds:
+        is_share = claim.has_range and not claim.is_answers
+        shares = "; deviations are shares of the range" if is_share else ""
+        yield f"what parts the unpaired bounds with a chance of 90%{shares}"
+        return
+    if claim.test == "bootstrap":
+        differ = f"if its standard error is that of answers which differ on {shown} of the examples"
+    elif claim.is_answers:
+        differ = f"if the models differ on {shown} of the examples"
+    else:
+        differ = f"if paired differences have a standard deviation of {shown} of the range"
+    yield f"{shown}: found with a chance of 90% {differ}"
+    if "asked" in kinds:
+        yield (
+            "asked: what assess has to show, at the larger of these, before a question is asked; "
+            "what shows less waits for the last one"
+        )
+    if claim.rejections is not None:
+        times = counted(claim.rejections, "rejection", "rejections")
+        yield (
+            f"a bootstrap takes 20 / level resamples and 200,000 at most, so that after {times} "
+            "no question is asked while the run goes on"
+        )
+
+
+def _guards(preview: Preview) -> Iterator[str]:
+    for each in preview.evidence.guards:
+        yield f"{each.name}: {_proof(each, preview)}"
+
+
+def _proof(guard: GuardProspects, preview: Preview) -> str:
+    if not guard.is_proven:
+        return "looked at on assess, not proven"
+    if preview.evidence.rule == "reference":
+        return "looked at, not proven: rule reference tests nothing"
+    best = "for identical models" if guard.is_of_equals else "for a perfect model"
+    if guard.iterations is not None:
+        times = counted(guard.iterations, "iteration", "iterations")
+        return f"can be proven; {best} it takes {times}"
+    if guard.needed is None:
+        can = "can be proven, approximately: by a bootstrap"
+        return can if guard.is_provable else f"can't be proven, not even {best}"
+    needed = f"even {best} it takes {grouped(guard.needed)} adapt examples"
+    if guard.is_provable is None or preview.sizes is None:
+        return needed
+    can = "can" if guard.is_provable else "can't"
+    return f"{can} be proven: {needed}, and {grouped(preview.sizes['adapt'])} are there"

@@ -1,0 +1,347 @@
+"""What the rule of acceptance could prove: the smallest gains, and how more data change them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Literal, TypeAlias
+
+import attrs
+
+from ev3lang.check.bounds import (
+    FIRST_QUERY,
+    best_excess,
+    examples_for,
+    is_affordable,
+    least_excess,
+    least_wins,
+)
+from ev3lang.plan import power
+from ev3lang.plan.plan import Challenger, Claim, Gate, Guard, Plan, Reference, Rule, Test
+from ev3lang.plan.power import Outcomes
+
+DIFFER = (0.05, 0.1)
+"""Shares of the examples on which two models differ, for which gains are told."""
+
+DEVIATIONS = (0.05, 0.2)
+"""Standard deviations of paired differences, as shares of a measure's range."""
+
+RIGHT = (0.5, 0.9)
+"""Shares of right answers, for which the unpaired bounds of rule `reference` are told."""
+
+GAINS = (0.005, 0.01, 0.02, 0.05)
+"""Gains beyond the margin, as shares of a measure's range, that a challenger is told for."""
+
+TIMES = (1, 2, 4, 10)
+"""How much more data the prospects are told for."""
+
+ASSUMED = (100, 300, 1000, 3000, 10_000, 30_000)
+"""Sizes of the adapt split that are told where it isn't known yet."""
+
+Question: TypeAlias = Literal["first", "last", "each"]
+
+
+@attrs.frozen
+class Column:
+    """What a figure of a table says.
+
+    question  which decision: the first of a run, the last where none was asked before, or each
+    level     of its test; None under rule `reference`, which has none
+    kind      `least`: the smallest gain that any result on so many examples can show;
+              `found`: the gain that is shown with a chance of 90%; `asked`: the gain on assess
+              from which rule `gate` asks; `iterations`: until a challenger is accepted, in the
+              median; `apart`: the gain that parts two unpaired bounds with a chance of 90%
+    spread    the share of the examples on which the models differ; for other values the standard
+              deviation of their paired differences as a share of the range; for `apart` the share
+              of right answers, or the standard deviation of the values as a share of the range,
+              as it is where no range is known; None for `least`
+    gain      of `iterations`, in the measure's unit
+    """
+
+    question: Question
+    level: float | None
+    kind: Literal["least", "found", "asked", "iterations", "apart"]
+    spread: float | None = None
+    gain: float | None = None
+
+
+@attrs.frozen
+class Row:
+    """The figures for so many examples, None where nothing would do.
+
+    times   how much more data it is than the spec has; None where that isn't known
+    values  one a column
+    """
+
+    examples: int
+    on_assess: int
+    times: int | None
+    values: tuple[float | None, ...]
+
+
+@attrs.frozen
+class ClaimProspects:
+    """What evidence for a gain would take.
+
+    unit        `pp`: figures are fractions to be read as percentage points; else the measure's
+    has_range   whether the measure's range is known
+    is_answers  whether spreads are shares of examples that differ: for right and wrong, and as a
+                comparison for the value of a set
+    rejections  after how many rejections a bootstrap is no longer asked; None for exact tests
+    """
+
+    objective: str
+    direction: Literal["maximize", "minimize"]
+    test: Test
+    margin: float
+    unit: Literal["pp", ""]
+    has_range: bool
+    is_answers: bool
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    rejections: int | None = None
+
+
+@attrs.frozen
+class GuardProspects:
+    """Whether a guard's proof is possible.
+
+    is_of_equals whether identical models are the best case that counts; else a perfect model is
+    needed       adapt examples below which rule `gate` can't prove it at its first question, even
+                 in that case; None where there is no such bound
+    iterations   of fresh examples that a proof takes rule `challenger` in that case
+    is_provable  None where nothing is to be proven, or the examples aren't known
+    """
+
+    name: str
+    is_proven: bool
+    is_of_equals: bool = True
+    needed: int | None = None
+    iterations: int | None = None
+    is_provable: bool | None = None
+
+
+@attrs.frozen
+class Prospects:
+    """The rule of acceptance and what it could prove.
+
+    why      it is this rule
+    delta    chance of ever accepting a no better model; of each decision where it is spent each
+             time; None under rule `reference`, which bounds nothing
+    widths   of its bounds in standard errors, in assess and in adapt; None under the others
+    """
+
+    rule: Literal["gate", "challenger", "reference"]
+    why: str
+    delta: float | None
+    is_each_time: bool
+    widths: tuple[float, float] | None
+    claims: tuple[ClaimProspects, ...]
+    guards: tuple[GuardProspects, ...]
+
+
+def prospects(plan: Plan, sizes: Mapping[str, int] | None) -> Prospects:
+    """What the plan's rule of acceptance could prove.
+
+    sizes   examples of each split, or of an evaluation draw; None where they aren't known
+    """
+    claims = tuple(_claim(plan, each, sizes) for each in plan.rule.claims)
+    guards = tuple(_guard(plan.rule, each, sizes) for each in plan.guards)
+    match plan.rule:
+        case Gate(delta=delta, is_each_time=is_each_time):
+            why = "the adapt split is finite, so every question reads the same examples"
+            if plan.data.is_endless:
+                why = "the spec asks for it; fresh examples would allow rule `challenger`"
+            return Prospects("gate", why, delta, is_each_time, None, claims, guards)
+        case Challenger(delta=delta):
+            why = "every iteration has fresh examples, so evidence adds up from one to the next"
+            return Prospects("challenger", why, delta, False, None, claims, guards)
+        case Reference(assess=assess, decide=decide):
+            why = "the spec asks for the published rule"
+            return Prospects("reference", why, None, False, (assess, decide), claims, guards)
+
+
+def levels(rule: Rule) -> tuple[tuple[Question, float], ...]:
+    """The levels of a rule's tests, where nothing was spent before; none for `reference`."""
+    match rule:
+        case Gate(delta=delta, is_each_time=True):
+            return (("each", delta),)
+        case Gate(delta=delta):
+            return (("first", delta / FIRST_QUERY), ("last", delta))
+        case Challenger(delta=delta):
+            return (("first", delta / 2),)
+        case Reference():
+            return ()
+
+
+# ---------------------------------------------------------------- claims
+
+
+def _claim(plan: Plan, claim: Claim, sizes: Mapping[str, int] | None) -> ClaimProspects:
+    assert claim.test is not None, "a fact of the model is no claim of acceptance"
+    columns = tuple(_columns(plan.rule, claim))
+    counts = list(_counts(plan, sizes)) if columns else []
+    return ClaimProspects(
+        objective=claim.measure.name,
+        direction=claim.measure.direction,
+        test=claim.test,
+        margin=claim.margin,
+        unit="pp" if claim.measure.is_share else "",
+        has_range=claim.measure.range is not None,
+        is_answers=_is_answers(claim),
+        columns=columns,
+        rows=tuple(
+            Row(n, m, k, tuple(_figure(plan.rule, each, claim, n, m) for each in columns))
+            for n, m, k in counts
+        ),
+        rejections=_rejections(plan.rule) if claim.test == "bootstrap" else None,
+    )
+
+
+def _counts(plan: Plan, sizes: Mapping[str, int] | None) -> Iterator[tuple[int, int, int | None]]:
+    """Examples that decide, examples on assess, and how much more than the spec's they are."""
+    if isinstance(plan.rule, Reference) and plan.rule.evaluate is not None:
+        drawn = plan.rule.evaluate * plan.data.batch
+        yield from ((drawn * k, drawn * k, k) for k in TIMES)
+    elif sizes is not None:
+        yield from ((sizes["adapt"] * k, sizes["assess"] * k, k) for k in TIMES)
+    else:
+        assert plan.data.split is not None, "an endless source has draws of known size"
+        _, assess, adapt, _ = plan.data.split.shares
+        yield from ((n, max(1, round(n * assess / adapt)), None) for n in ASSUMED)
+
+
+def _is_answers(claim: Claim) -> bool:
+    return claim.measure.is_binary or claim.test == "bootstrap"
+
+
+def _width(claim: Claim) -> float:
+    """The length of the measure's range; 1 where it isn't known."""
+    if claim.measure.range is None:
+        return 1.0
+    low, high = claim.measure.range
+    return high - low
+
+
+def _columns(rule: Rule, claim: Claim) -> Iterator[Column]:
+    spreads: tuple[float, ...] = DIFFER if _is_answers(claim) else DEVIATIONS
+    match rule:
+        case Reference() if claim.test == "bootstrap":
+            return
+        case Reference():
+            spreads = RIGHT if _is_answers(claim) else spreads
+            if claim.measure.range is None and not _is_answers(claim):
+                spreads = (1.0,)
+            for spread in spreads:
+                yield Column("each", None, "apart", spread)
+        case Challenger():
+            # A tenth of the answers differing is much; so is a twentieth of a range.
+            spread = DIFFER[-1] if _is_answers(claim) else DEVIATIONS[0]
+            for _, level in levels(rule):
+                for gain in GAINS:
+                    told = claim.margin + gain * _width(claim)
+                    yield Column("first", level, "iterations", spread, told)
+        case Gate():
+            for question, level in levels(rule):
+                if claim.test != "bootstrap":
+                    yield Column(question, level, "least")
+                for spread in spreads:
+                    yield Column(question, level, "found", spread)
+                # Each time a question costs nothing: it is asked whenever assess favours it.
+                if question == "first":
+                    yield Column(question, level, "asked", spreads[-1])
+
+
+def _figure(rule: Rule, column: Column, claim: Claim, n: int, on_assess: int) -> float | None:
+    """A gain in the measure's unit, or a count of iterations; n examples decide."""
+    spread, level, width = column.spread or 0.0, column.level, _width(claim)
+    if isinstance(rule, Reference):
+        # Of answers the spread is that of a coin which is right so often.
+        deviation = math.sqrt(spread * (1 - spread)) if _is_answers(claim) else spread * width
+        return power.apart_gain(deviation, n, rule.decide)
+    assert level is not None, "only rule reference has no level"
+    if column.kind == "iterations":
+        assert column.gain is not None, "a challenger's iterations are those of a gain"
+        return power.challenger_iterations(_excesses(claim, spread)(column.gain), n, level)
+    most = spread if claim.measure.is_binary else width
+    match claim.test:
+        case "mcnemar":
+            return _by_counts(column, level, spread, n, on_assess)
+        case "betting" if column.kind == "least":
+            least = claim.margin + claim.scale * least_excess(level, n)
+            return least if least <= width else None
+        case "betting" if column.kind == "asked":
+            return power.betting_asked(_excesses(claim, spread), most, n, level, on_assess)
+        case "betting":
+            return power.betting_gain(_excesses(claim, spread), most, n, level, on_assess)
+        case "bootstrap":
+            if not is_affordable(level):
+                return None
+            # As if the set's value were a share of answers of which so many differ.
+            error = width * math.sqrt(spread / (on_assess if column.kind == "asked" else n))
+            if column.kind == "asked":
+                return claim.margin + error * power.asked_standing(on_assess, n, level)
+            return claim.margin + power.normal_gain(error, level)
+        case None:
+            raise AssertionError("a fact of the model is no claim of acceptance")
+
+
+def _by_counts(column: Column, level: float, share: float, n: int, on_assess: int) -> float | None:
+    match column.kind:
+        case "least":
+            wins = least_wins(level)
+            return wins / n if wins <= n else None
+        case "asked":
+            return power.mcnemar_asked(share, on_assess, n, level)
+        case _:
+            return power.mcnemar_gain(n, share, level)
+
+
+def _excesses(claim: Claim, spread: float) -> Callable[[float], Outcomes]:
+    """From a gain to the excesses of examples that differ so much."""
+    if claim.measure.is_binary:
+        outcomes = partial(power.answers, spread)
+    else:
+        outcomes = partial(power.around, spread * _width(claim))
+    return lambda gain: power.excesses(outcomes(gain), claim.margin, claim.scale)
+
+
+def _rejections(rule: Rule) -> int | None:
+    """After how many rejections rule `gate` is at a level that a bootstrap can't serve."""
+    if not isinstance(rule, Gate) or rule.is_each_time:
+        return None
+    level, count = rule.delta / FIRST_QUERY, 0
+    while is_affordable(level):
+        level, count = level / FIRST_QUERY, count + 1
+    return count
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _guard(rule: Rule, guard: Guard, sizes: Mapping[str, int] | None) -> GuardProspects:
+    told = GuardProspects(guard.name, guard.is_proven)
+    if not guard.is_proven or isinstance(rule, Reference):
+        return told
+    _, level = levels(rule)[0]
+    if guard.claim.test == "bootstrap":
+        return attrs.evolve(told, is_provable=is_affordable(level))
+    claim = guard.claim
+    assert claim.measure.range is not None, "only what has a range can be bet on"
+    excess, is_of_equals = best_excess(
+        *claim.measure.range,
+        is_falling=claim.measure.direction == "minimize",
+        factor=claim.factor,
+        margin=claim.margin,
+    )
+    told = attrs.evolve(told, is_of_equals=is_of_equals)
+    if excess <= 0:
+        return attrs.evolve(told, is_provable=False)
+    if isinstance(rule, Challenger):
+        assert sizes is not None, "fresh examples come in draws of known size"
+        found = power.challenger_iterations(((excess, 1.0),), sizes["adapt"], level)
+        return attrs.evolve(told, iterations=found, is_provable=found is not None)
+    needed = examples_for(level, excess)
+    is_provable = None if sizes is None else sizes["adapt"] >= needed
+    return attrs.evolve(told, needed=needed, is_provable=is_provable)
