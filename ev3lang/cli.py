@@ -544,7 +544,7 @@ def report(folder: Path) -> int:
             show_sweep(sweeps.from_json(value), str(folder), sys.stdout)
         else:
             show_report(reports.from_json(value), str(folder), sys.stdout)
-    except (ValueError, LookupError, TypeError) as error:
+    except (AttributeError, ValueError, LookupError, TypeError) as error:
         # the file is not ours to trust: any shape may stand in it
         click.echo(f"ev3lang: {path} can't be read as a report: {error}", err=True)
         return FAILURE

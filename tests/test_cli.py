@@ -331,6 +331,49 @@ def test_a_report_can_be_shown_again(finished: subprocess.CompletedProcess[str])
     assert finished.stdout.endswith(again.stdout)
 
 
+def test_a_sweep_shows_its_points_and_a_table_that_can_be_shown_again(spec: Path) -> None:
+    spec.write_text(SPEC.replace("report {", "sweep { seed in 0 to 1 }\nreport {"))
+    done = ev3lang("run", "iris.ev3", "--set", "width=3", "--out", "out", cwd=spec.parent)
+    assert done.returncode == 0, done.stderr
+    assert complaint(done) == ""
+    for words in (
+        "point 1 of 2: seed 0",
+        "point 2 of 2 (seed 1): all its iterations are done",
+        "a sweep of 2 runs: 2 seeds",
+        "any of the 2 runs of the sweep",
+        "2.5% is the part of each",
+    ):
+        assert words in done.stdout
+    again = ev3lang("report", "out", cwd=spec.parent)
+    assert again.returncode == 0
+    assert again.stdout.strip()
+    assert again.stdout in done.stdout
+    one = ev3lang("report", "out/points/002-seed=1", cwd=spec.parent)
+    assert one.returncode == 0
+    assert "seed 1" in one.stdout
+    for content in ("[]", '{"format_version": "1.0"}', '{"format_version": "1.0", "axes": []}'):
+        (spec.parent / "out" / "sweep.json").write_text(content)
+        damaged = ev3lang("report", "out", cwd=spec.parent)
+        assert damaged.returncode == 6
+        assert "sweep.json" in complaint(damaged)
+
+
+def test_a_sweep_with_failed_points_leaves_with_their_status(spec: Path) -> None:
+    source = 'csv(file) { x: f32; y: f32; label: class[2]; batch 16 }'
+    text = SPEC.replace("sklearn.iris() { batch 16 }", source).replace("features", "[x, y]")
+    text = text.replace("param width", 'param file: path = "good.csv"\nparam width')
+    spec.write_text(text + 'sweep { file in ["gone.csv", "good.csv"] }\n')
+    rows = [f"{i % 7},{i % 5},{i % 2}" for i in range(100)]
+    (spec.parent / "good.csv").write_text("\n".join(["x,y,label", *rows]))
+    done = ev3lang("run", "iris.ev3", "--out", "out", cwd=spec.parent)
+    assert done.returncode == 6, done.stderr
+    assert "point 1 of 2 (file gone.csv): failed: " in done.stdout
+    assert "1 failed, 1 done" in done.stdout
+    record = json.loads((spec.parent / "out" / "sweep.json").read_text())
+    assert [point["status"] for point in record["points"]] == ["failed", "done"]
+    assert record["exit_status"] == 6
+
+
 def test_a_folder_without_a_report_and_one_that_is_damaged(tmp_path: Path) -> None:
     done = ev3lang("report", ".", cwd=tmp_path)
     assert done.returncode == 2

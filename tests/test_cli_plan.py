@@ -43,8 +43,8 @@ Memory on the device
   weights              108 kB
   optimizers          71.8 kB
   data                 467 kB
-  activations, about   218 kB
-  all                  865 kB
+  activations, about   207 kB
+  all                  853 kB
   weights are those of current, accepted, every candidate and frozen models; optimizers keep as
     many numbers for each weight as their states have; activations are estimated from the
     layers' sizes, and what the compiler adds is not known here

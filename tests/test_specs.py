@@ -57,6 +57,7 @@ def test_every_kind_of_task_can_be_run() -> None:
         "labels",
         "patients",
         "sequences",
+        "sweep",
         "table",
     } <= names
 
@@ -72,12 +73,18 @@ def test_a_spec_runs_two_iterations(
     short = re.sub(r"stop after \d+ iterations", "stop after 2 iterations", text)
     short = re.sub(r"for \d+ epochs", "for 1 epochs", short)
     short = re.sub(r"for \d+ steps", "for 3 steps", short)
-    (tmp_path / path.name).write_text(short, encoding="utf-8")
     out = tmp_path / "out"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Of a sweep one width and two seeds: what costs time is each program.
+    short = short.replace("seed in 0 to 3", "seed in 0 to 1")
+    (tmp_path / path.name).write_text(short, encoding="utf-8")
+    fixed = ["--set", "width=16"] if "\nsweep {" in short else []
     with pytest.raises(SystemExit) as ended:
-        main(["run", str(tmp_path / path.name), "--out", str(out)])
+        main(["run", str(tmp_path / path.name), "--out", str(out), *fixed])
     assert not ended.value.code
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["iterations"] == 2
-    assert (out / "accepted" / "weights.npz").exists()
+    runs = sorted((out / "points").iterdir()) if fixed else [out]
+    assert len(runs) == (2 if fixed else 1)
+    for each in runs:
+        report = json.loads((each / "report.json").read_text(encoding="utf-8"))
+        assert report["iterations"] == 2
+        assert (each / "accepted" / "weights.npz").exists()

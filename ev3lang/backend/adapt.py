@@ -235,6 +235,7 @@ def _ask(
     )
     on_assess = state.current_values, state.accepted_values
     key = named(state.key, "query", state.iteration)
+    networks = networks.in_secret()
 
     def query() -> Proof:
         fields = splits.adapt()

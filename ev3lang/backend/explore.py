@@ -140,9 +140,7 @@ def _rolled(
         task = Task(
             losses=[candidate.loss for candidate in candidates],
             chains=[
-                optimizers.build(
-                    plan.descents[k].optimizer, mutation.multipliers(plan, factors[k])
-                )
+                optimizers.build(plan.descents[k].optimizer, mutation.multipliers(plan, factors[k]))
                 for k in group.candidates
             ],
             averages=[optimizers.average_decay(candidate.optimizer) for candidate in candidates],

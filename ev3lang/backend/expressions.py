@@ -65,6 +65,11 @@ class Networks:
         """The same models, dropping what this key says."""
         return attrs.evolve(self, dropout_key=key)
 
+    def in_secret(self) -> Networks:
+        """The same models on examples of which the run tells nothing."""
+        secret = {name: externs.in_secret(each) for name, each in self.externs.items()}
+        return attrs.evolve(self, externs=secret)
+
     def training(self) -> Networks:
         """The same models in one step of training, with nothing moved so far."""
         return attrs.evolve(self, moved={})

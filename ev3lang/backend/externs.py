@@ -306,26 +306,32 @@ class Faults:
         self._lock = threading.Lock()
         self._first: dict[str, str] = {}
         self._count: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._news: dict[str, str] = {}
 
     def clear(self) -> None:
         """Forgets all faults: another run begins."""
         with self._lock:
             self._first.clear()
             self._count.clear()
-            self._told.clear()
+            self._news.clear()
 
-    def note(self, name: str, what: str) -> None:
-        """A fault, as it comes; the program may call several functions at once."""
+    def note(self, name: str, what: str, *, is_secret: bool = False) -> None:
+        """A fault, as it comes; the program may call several functions at once.
+
+        is_secret   whether it says something of adapt, and so is told only when all is over
+        """
         with self._lock:
             self._first.setdefault(name, what)
             self._count[name] = self._count.get(name, 0) + 1
+            if not is_secret:
+                self._news.setdefault(name, what)
 
     def news(self) -> tuple[str, ...]:
         """The first fault of each function, those that were not told before."""
         with self._lock:
-            fresh = {name: what for name, what in self._first.items() if name not in self._told}
-            self._told |= fresh.keys()
+            fresh = {name: what for name, what in self._news.items() if what}
+            # nothing to be told again
+            self._news |= dict.fromkeys(fresh, "")
         return tuple(f"extern {name} {what}" for name, what in fresh.items())
 
     def summary(self) -> tuple[str, ...]:
@@ -344,6 +350,7 @@ class Heard(Extern):
     """A host function whose faults are noted."""
 
     faults: Faults = attrs.field(factory=Faults, eq=False, repr=False)
+    is_secret: bool = False
 
 
 def heard(plan: Plan, faults: Faults) -> Plan:
@@ -358,6 +365,11 @@ def heard(plan: Plan, faults: Faults) -> Plan:
     )
 
 
+def in_secret(extern: Extern) -> Extern:
+    """The same function, whose faults are told only when the run is over."""
+    return attrs.evolve(extern, is_secret=True) if isinstance(extern, Heard) else extern
+
+
 def _score(extern: Extern, *arrays: Any) -> np.float32:
     """What a host function makes of a set, [] float32; NaN where it has a fault, which is noted.
 
@@ -370,19 +382,17 @@ def _score(extern: Extern, *arrays: Any) -> np.float32:
         # the user's code may raise anything, and a run must not end by it
         said = str(error).strip().splitlines()
         words = f"raised {type(error).__name__}" + (f": {said[0]}" if said else "")
-        extern.faults.note(extern.name, words)
-        return np.float32(math.nan)
-    number = _number(value)
-    if number is None:
+    else:
+        number = _number(value)
+        if number is not None and np.isfinite(number):
+            return number
         shape = getattr(value, "shape", ())
         of_shape = f" of shape {shape}" if shape else ""
         words = f"gave a {type(value).__name__}{of_shape}, not one number"
-        extern.faults.note(extern.name, words)
-        return np.float32(math.nan)
-    if not np.isfinite(number):
-        extern.faults.note(extern.name, f"gave {number}")
-        return np.float32(math.nan)
-    return number
+        if number is not None:
+            words = f"gave {number}"
+    extern.faults.note(extern.name, words, is_secret=extern.is_secret)
+    return np.float32(math.nan)
 
 
 def _number(value: Any) -> np.float32 | None:

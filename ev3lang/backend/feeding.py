@@ -27,7 +27,8 @@ Blocks: TypeAlias = Callable[[int], Block]
 class HostStream:
     """A stream of batches whose split stays on the host; any iteration's can be had at once.
 
-    fields   all that the candidates' losses and objectives read, `[B, *dimensions]`; a memory map is one too
+    fields   all that the candidates' losses and objectives read, `[B, *dimensions]`; a memory map
+             is one too
     pool     the rows that it draws from, [N] int32
     order    from an epoch to the order of the pool in it, [N] int32
     batch    examples of a step

@@ -89,7 +89,9 @@ def _moves(checking: Checking, value: typed.Expr, models: tuple[str, ...]) -> bo
         or (
             isinstance(part, typed.Apply)
             and part.function == "l2"
-            and any(isinstance(each, typed.Weights) and each.model in models for each in part.inputs)
+            and any(
+                isinstance(each, typed.Weights) and each.model in models for each in part.inputs
+            )
         )
         for part in walk(expand(value, checking.values, {}))
     )
@@ -135,9 +137,7 @@ def _factors(checking: Checking, item: tree.Mutate) -> Iterator[float]:
             yield float(factor)
 
 
-def _is_mutable(
-    checking: Checking, item: tree.Mutate, descents: list[typed.Descent]
-) -> bool:
+def _is_mutable(checking: Checking, item: tree.Mutate, descents: list[typed.Descent]) -> bool:
     """Whether some optimizer of the search has the number, and each that has it lets it change."""
     option = item.hyperparameter
     is_declared = any(isinstance(e, tree.Descend) for e in _explore_items(checking))

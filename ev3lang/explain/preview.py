@@ -144,6 +144,8 @@ def _candidates(preview: Preview) -> Iterator[str]:
     for each in preview.candidates:
         batch = grouped(each.batch) if each.batch else NOTHING
         rows.append([each.name, _what(each), batch, _amount(each.flops)])
+    if preview.work.frozen != 0:
+        rows.append(["frozen models, shared", "each step", "", _amount(preview.work.frozen)])
     yield from _table(rows)
 
 

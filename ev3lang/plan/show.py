@@ -59,7 +59,7 @@ class CandidateCost:
     steps        gradient steps of a descent, generations of an evolution, else 0
     population   members of a generation, else 0
     batch        examples of a step or a generation, else 0
-    flops        None where a model's aren't known
+    flops        without those of frozen models; None where a model's aren't known
     """
 
     name: str
@@ -75,6 +75,7 @@ class Work:
     """Floating-point operations, each None where something that they depend on isn't known.
 
     explore   of an iteration: three forward passes a gradient step, one a member of a generation
+    frozen    of it, by frozen models, whose outputs are shared by descents of the same batches
     assess    of an iteration: every candidate on the assess examples
     adapt     of a question under rule `gate`, of an iteration under the others
     before    of training teachers and computing their outputs, once
@@ -82,6 +83,7 @@ class Work:
     """
 
     explore: int | None
+    frozen: int | None
     assess: int | None
     adapt: int | None
     before: int | None
@@ -240,18 +242,45 @@ def _times(factor: int | None, count: int | None) -> int | None:
 
 
 def _of_step(plan: Plan, loss: Expr) -> int | None:
-    """Operations of a gradient step for each example of its batch.
+    """Operations of a gradient step for each example of its batch, but for frozen models.
 
-    A gradient takes two forward passes more, of what lies behind the explored weights only. What
-    a frozen model makes of unchanging fields is computed before the first step.
+    A gradient takes two forward passes more, of what lies behind the explored weights only.
     """
     explored = {model.name for model in plan.models if model.is_explored}
-    ready = set(_ready(plan, loss))
-    inside = {part for each in ready for part in _applications(each)}
-    found = [each for each in dict.fromkeys(_applications(loss)) if each not in inside]
-    moving = [each for each in found if explored & set(models_of(each))]
-    frozen = [each for each in found if each not in moving]
-    return _sum((_times(3, _passes(plan, moving)), _passes(plan, frozen)))
+    moving = [each for each in _applications(loss) if not explored.isdisjoint(models_of(each))]
+    return _times(3, _passes(plan, moving))
+
+
+def _frozen(plan: Plan, loss: Expr) -> set[Forward]:
+    """The applications of frozen models that a gradient step has to compute.
+
+    What such a model makes of unchanging fields is computed before the first step.
+    """
+    explored = {model.name for model in plan.models if model.is_explored}
+    ready = {part for each in _ready(plan, loss) for part in _applications(each)}
+    return {
+        each
+        for each in _applications(loss)
+        if each not in ready and explored.isdisjoint(models_of(each))
+    }
+
+
+def _of_frozen(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
+    """Operations of frozen models in an iteration's gradient steps.
+
+    Descents that step side by side through the same batches compute each application once.
+    """
+    applied: dict[tuple[int, str, tuple[str, ...]], set[Forward]] = {}
+    for each in plan.descents:
+        batch = _batch(plan, each.loss, each.batch, sizes)
+        together = each.name if plan.batches == "fresh" or each.parts > 1 else ""
+        rows = pool(plan.data, each.loss)
+        applied.setdefault((each.steps * batch, together, rows), set()).update(
+            _frozen(plan, each.loss)
+        )
+    return _sum(
+        _times(examples, _passes(plan, found)) for (examples, _, _), found in applied.items()
+    )
 
 
 def _ready(plan: Plan, expr: Expr) -> Iterator[Forward]:
@@ -299,6 +328,7 @@ def _candidate(plan: Plan, candidate: Candidate, sizes: Mapping[str, int] | None
 
 def _work(plan: Plan, sizes: Mapping[str, int] | None) -> Work:
     known = {} if sizes is None else sizes
+    frozen = _of_frozen(plan, sizes)
     drawn = _draw(plan)
     on_assess = known.get("assess") if drawn is None else drawn
     on_adapt = known.get("adapt") if drawn is None else drawn
@@ -316,7 +346,8 @@ def _work(plan: Plan, sizes: Mapping[str, int] | None) -> Work:
         case Reference():
             adapt = _times(3, _times(on_adapt, decided))
     return Work(
-        explore=_sum(_candidate(plan, each, sizes).flops for each in plan.candidates),
+        explore=_sum((*(_candidate(plan, e, sizes).flops for e in plan.candidates), frozen)),
+        frozen=frozen,
         assess=_times(_measured_models(plan), _times(on_assess, measured)),
         adapt=adapt,
         before=_before(plan, known.get("explore")),
@@ -387,7 +418,7 @@ def _after(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
             None
             if iterations is None
             else steps * iterations * _batch(plan, each.loss, each.batch, sizes),
-            _of_step(plan, each.loss),
+            _sum((_of_step(plan, each.loss), _passes(plan, _frozen(plan, each.loss)))),
         )
         for each in plan.baselines
     )

@@ -17,7 +17,9 @@ def simplify(plan: Plan) -> Plan:
         shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
         baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),
         others=tuple(
-            attrs.evolve(each, objective=attrs.evolve(each.objective, value=stable(each.objective.value)))
+            attrs.evolve(
+                each, objective=attrs.evolve(each.objective, value=stable(each.objective.value))
+            )
             if isinstance(each, Evolution)
             else each
             for each in plan.others

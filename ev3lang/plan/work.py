@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -104,39 +105,56 @@ def activations(model: ModelPlan) -> int:
     About: what a compiler keeps of them is its own affair. Norms and activations count as the
     layer before them.
     """
-    return math.prod(model.input) + _given_by(model.layers)
+    return sum(_results(model))
 
 
-def _given_by(layers: Layers) -> int:
-    return sum(_given_by_layer(layer) for layer in layers.layers)
+def widest(model: ModelPlan) -> int:
+    """About how many numbers of one example have to be held at once where no gradient follows.
+
+    The largest result of a layer, as what goes in and as what comes out.
+    """
+    return 2 * max(_results(model))
 
 
-def _given_by_layer(layer: LayerPlan) -> int:
+def _results(model: ModelPlan) -> Iterator[int]:
+    yield math.prod(model.input)
+    yield from _of_pipe(model.layers)
+
+
+def _of_pipe(layers: Layers) -> Iterator[int]:
+    for layer in layers.layers:
+        yield from _results_of(layer)
+
+
+def _results_of(layer: LayerPlan) -> Iterator[int]:
     options: dict[str, Any] = dict(layer.options)
     match layer.name:
         case "dense" | "conv" | "embed" | "max_pool" | "avg_pool" | "mean_pool":
-            return math.prod(layer.output)
+            yield math.prod(layer.output)
         case "mlp":
-            return int(sum(options["hidden"])) + layer.output[-1]
+            yield from (*options["hidden"], layer.output[-1])
         case "resnet":
             convolutions = resnet_convolutions(layer.input, options)
-            return sum(each.places * each.after for each in convolutions) + layer.output[-1]
+            yield from (each.places * each.after for each in convolutions)
+            yield layer.output[-1]
         case "attention":
             length, width = layer.input
-            return _given_by_attention(length, width, int(options["heads"]))
+            yield from _attended(length, width, int(options["heads"]))
         case "transformer":
             length, width = layer.input
             between = options["feed_forward"] or 4 * width
-            block = _given_by_attention(length, width, int(options["heads"]))
-            return int(options["layers"]) * (block + length * (between + width))
+            for _ in range(int(options["layers"])):
+                yield from _attended(length, width, int(options["heads"]))
+                yield from (length * between, length * width)
         case "residual":
-            return _given_by(options["layers"])
+            yield from _of_pipe(options["layers"])
         case "repeat":
-            return int(options["n"]) * _given_by(options["layers"])
-        case _:
-            return 0
+            for _ in range(int(options["n"])):
+                yield from _of_pipe(options["layers"])
 
 
-def _given_by_attention(length: int, width: int, heads: int) -> int:
-    """Queries, keys, values and two results of each place, and a weight for each pair."""
-    return 5 * length * width + heads * length**2
+def _attended(length: int, width: int, heads: int) -> Iterator[int]:
+    """Queries, keys and values of each place, a weight for each pair, and two results."""
+    yield 3 * length * width
+    yield heads * length**2
+    yield from (length * width, length * width)

@@ -222,8 +222,8 @@ def _rule(plan: Plan) -> str:
         case Reference():
             return (
                 f"{change} by bounds that lie apart, {rule.decide:g} standard errors wide (rule "
-                "reference, as published: nothing bounds the run, and in simulation 87% of runs of "
-                "200 iterations accepted a model that was no better)"
+                "reference, as published: nothing bounds the run, and in simulation up to 59% of "
+                "runs of 200 iterations accepted a model that was no better)"
             )
 
 

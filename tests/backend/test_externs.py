@@ -418,3 +418,16 @@ def test_only_the_first_fault_is_told_and_all_are_counted() -> None:
     first, second = faults.summary()
     assert first.startswith("extern a raised ValueError, the first of 2 faults;")
     assert "first of" not in second
+
+
+def test_what_happens_in_secret_is_told_only_at_the_end(folder: Path) -> None:
+    _, faults = scored(folder, "fails")
+    faults.clear()
+    function = externs.heard(plan(extern("fails", is_host=True)), faults).externs[0]
+    networks = Networks({}, {}, externs={function.function: function}).in_secret()
+    called = attrs.evolve(use(function), inputs=(LOGITS_FIELD, Field("label", LABEL)))
+    assert np.isnan(evaluate(called, FIELDS, networks))
+    assert faults.news() == ()
+    assert len(faults.summary()) == 1
+    value(function)
+    assert len(faults.news()) == 1

@@ -11,10 +11,8 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import statistics
 import zlib
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -22,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.stats
 
 from ev3lang.backend import models, sources
 from ev3lang.backend.layout import explored_chains, held
@@ -30,15 +27,17 @@ from ev3lang.backend.state import RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
     Apply,
+    Challenger,
     Constant,
     Descent,
     Expr,
     Field,
     Forward,
-    ObjectivePlan,
+    Gate,
     Plan,
     Weights,
 )
+from tests.oracle import judge
 
 Fields = dict[str, Any]
 
@@ -52,6 +51,7 @@ class Foretold:
     is_finite: np.ndarray
     chosen: int
     moved: bool
+    leading: int
     wins: int
     losses: int
     power: float
@@ -72,7 +72,11 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
     losses = np.array([loss for _, loss in ended])
 
     assess = _examples(plan, tables, state, "assess")
-    values = [_values(plan, plan.objectives, assess, state, params) for params, _ in ended]
+
+    def measured(params: Any) -> dict[str, np.ndarray]:
+        return _values(plan, plan.measures, assess, state, params)
+
+    values = [measured(params) for params, _ in ended]
     scores = np.array([[each.mean() for each in row.values()] for row in values])
     is_finite = np.array(
         [
@@ -82,70 +86,192 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
             for (params, loss), row in zip(ended, values, strict=True)
         ]
     )
-    before = _values(plan, plan.objectives, assess, state, state.current)
-    chosen = _best(plan, scores, is_finite)
-    moved = chosen >= 0 and _moves(plan, values[chosen], before)
+    before, accepted, accepted_values = (
+        measured(state.current),
+        state.accepted,
+        measured(state.accepted),
+    )
+    accepted_steps = int(state.accepted_steps)
+    challenged = None
+    if isinstance(plan.rule, Challenger):
+        challenged = _challenge(plan, state, measured, accepted_values)
+        if challenged.accepted is not None:
+            s = challenged.accepted
+            accepted = jax.tree.map(lambda leaf: leaf[s], state.challengers.params)
+            accepted_values = measured(accepted)
+            accepted_steps = int(state.challengers.steps[s])
+
+    keeps = [all(judge.keeps(g, row, accepted_values) for g in plan.guards) for row in values]
+    sound = is_finite & keeps
+    leads = judge.leading(plan, before)
+    chosen = judge.best(plan, values, sound if sound.any() else is_finite, leads)
+    current_keeps = all(judge.keeps(g, before, accepted_values) for g in plan.guards)
+    moved = (
+        chosen >= 0
+        and judge.moves(plan, values[chosen], before, leads)
+        and (keeps[chosen] or not current_keeps)
+    )
     current = ended[chosen][0] if moved else state.current
     current_values = values[chosen] if moved else before
     current_steps = int(state.current_steps) + moved * plan.descents[chosen].steps
-
-    objective = plan.rule.claims[0].measure
-    accepted_values = _values(plan, plan.objectives, assess, state, state.accepted)
-    wins, lost = _discordant(objective, current_values, accepted_values)
-    count = len(next(iter(assess.values())))
-    adapt = _examples(plan, tables, state, "adapt")
-    ratio = len(next(iter(adapt.values()))) / count
-    log_level = float(state.log_budget) - math.log(20)
-    predicted = _power(wins, lost, ratio, log_level)
-    decision, log_budget = 0, float(state.log_budget)
-    if is_finite.any() and wins > lost and predicted >= 0.9:
-        mine = _values(plan, [objective], adapt, state, current)
-        theirs = _values(plan, [objective], adapt, state, state.accepted)
-        decision = 2 if _passes(*_discordant(objective, mine, theirs), log_level) else 1
-        log_budget += math.log(0.9 if decision == 2 else 0.05)
-    is_accepted = decision == 2
     lost_in_a_row = 0 if is_finite.any() else int(state.lost_in_a_row) + 1
-    final_values = current_values if is_accepted else accepted_values
-    return Foretold(
+    foretold = functools.partial(
+        Foretold,
         scores=scores,
         loss=losses,
         is_finite=is_finite,
         chosen=chosen,
         moved=bool(moved),
-        wins=wins,
-        losses=lost,
-        power=predicted,
+        leading=leads,
+        current=current,
+        current_steps=current_steps,
+        lost_in_a_row=lost_in_a_row,
+    )
+    if challenged is not None:
+        enters = _enters(plan, moved, leads, current_values, accepted_values)
+        return foretold(
+            wins=0,
+            losses=0,
+            power=0.0,
+            log_level=challenged.log_level,
+            decision=challenged.decision,
+            log_budget=challenged.left(plan, enters=enters),
+            accepted=accepted,
+            accepted_steps=accepted_steps,
+            outcome=_outcome(plan, int(state.iteration) + 1, accepted_values, lost_in_a_row),
+        )
+
+    adapt = _examples(plan, tables, state, "adapt")
+    count = len(next(iter(adapt.values())))
+    assert isinstance(plan.rule, Gate)
+    log_budget = float(state.log_budget)
+    log_level = log_budget - (0 if plan.rule.is_each_time else math.log(20))
+    proven = [guard.claim for guard in plan.guards if guard.is_proven]
+    claims = [plan.rule.claims[leads if len(plan.rule.claims) > 1 else 0], *proven]
+    seen = [
+        judge.seen(claim, current_values, accepted_values, count, log_level) for claim in claims
+    ]
+    power = min(each.power for each in seen)
+    decision = 0
+    if (
+        is_finite.any()
+        and all(each.favours for each in seen)
+        and (plan.rule.is_each_time or power >= 0.9)
+        and all(judge.keeps(g, current_values, accepted_values) for g in plan.guards)
+    ):
+        measures = [claim.measure for claim in claims]
+        on_adapt = (
+            _values(plan, measures, adapt, state, current),
+            _values(plan, measures, adapt, state, state.accepted),
+        )
+        key = judge.key_of(state.key, "query", int(state.iteration) + 1)
+        on_assess = current_values, accepted_values
+        passed = all(judge.passes(c, on_adapt, on_assess, log_level, key) for c in claims)
+        decision = 2 if passed else 1
+        if not plan.rule.is_each_time:
+            log_budget += math.log(0.9 if passed else 0.05)
+    is_accepted = decision == 2
+    final_values = current_values if is_accepted else accepted_values
+    return foretold(
+        wins=seen[0].wins,
+        losses=seen[0].losses,
+        power=power,
         log_level=log_level,
         decision=decision,
         log_budget=log_budget,
-        current=current,
-        accepted=current if is_accepted else state.accepted,
-        current_steps=current_steps,
-        accepted_steps=current_steps if is_accepted else int(state.accepted_steps),
-        lost_in_a_row=lost_in_a_row,
+        accepted=current if is_accepted else accepted,
+        accepted_steps=current_steps if is_accepted else accepted_steps,
         outcome=_outcome(plan, int(state.iteration) + 1, final_values, lost_in_a_row),
+    )
+
+
+@attrs.define
+class _Challenged:
+    """What became of the challengers: an accepted one's slot, and the ledger."""
+
+    decision: int
+    accepted: int | None
+    log_level: float
+    started: int
+    at_stake: list[float]
+    inherited: float
+
+    def left(self, plan: Plan, *, enters: bool) -> float:
+        """log of what of delta isn't lost, after a further challenger enters or none does."""
+        rule = plan.rule
+        assert isinstance(rule, Challenger)
+        started, at_stake, inherited = self.started, sum(self.at_stake), self.inherited
+        if enters and len(self.at_stake) < 2:
+            started += 1
+            at_stake += rule.delta / (started * (started + 1)) + inherited
+            inherited = 0.0
+        return math.log(rule.delta / (started + 1) + at_stake + inherited)
+
+
+def _challenge(
+    plan: Plan, state: RunState, measured: Callable[[Any], Any], accepted: Any
+) -> _Challenged:
+    """The challengers after this iteration's draw."""
+    held = state.challengers
+    assert held is not None
+    slots = judge.slots(state)
+    filled = {s: slot for s, slot in enumerate(slots) if slot is not None}
+    broken = set()
+    for s, slot in filled.items():
+        values = measured(jax.tree.map(lambda leaf, s=s: leaf[s], held.params))
+        judge.bet(plan, slot, values, accepted)
+        if not all(judge.keeps(guard, values, accepted) for guard in plan.guards):
+            broken.add(s)
+    standing = {s: slot.evidence * slot.alpha for s, slot in filled.items()}
+    proven = [s for s in filled if s not in broken and standing[s] >= 1]
+    nearest = max(filled, key=lambda s: standing[s], default=None)
+    inherited, started = float(held.inherited), int(held.started)
+    if proven:
+        accepted_slot = max(proven, key=lambda s: standing[s])
+        inherited += sum(
+            slot.alpha * (1 if s == accepted_slot else min(1, slot.evidence))
+            for s, slot in filled.items()
+        )
+        level = math.log(filled[accepted_slot].alpha)
+        return _Challenged(2, accepted_slot, level, started, [], inherited)
+    dropped = {
+        s for s, slot in filled.items() if slot.age >= 32 or (slot.age >= 2 and slot.excess < 0)
+    }
+    inherited += sum(filled[s].alpha * min(1, filled[s].evidence) for s in dropped)
+    level = -math.inf if nearest is None else math.log(filled[nearest].alpha)
+    at_stake = [slot.alpha for s, slot in filled.items() if s not in dropped]
+    return _Challenged(1 if dropped else 0, None, level, started, at_stake, inherited)
+
+
+def _enters(plan: Plan, moved: bool, leads: int, current: Any, accepted: Any) -> bool:
+    claim = plan.rule.claims[leads]
+    return (
+        bool(moved)
+        and judge.gains(claim, current, accepted).mean() > claim.margin
+        and all(judge.keeps(guard, current, accepted) for guard in plan.guards)
     )
 
 
 def close(plan: Plan, tables: dict[str, Fields], state: RunState) -> tuple[int, int, int]:
     """The last query from a state at its run's own stop: wins and losses on assess, the decision.
 
-    For a finite source alone.
+    For a finite source alone, and a claim about right and wrong.
     """
-    objective = plan.rule.claims[0].measure
+    (claim,) = plan.rule.claims
 
-    def counts(split: str) -> tuple[int, int]:
+    def both(split: str) -> tuple[Any, Any]:
         fields = tables[split]
-        return _discordant(
-            objective,
-            _values(plan, [objective], fields, state, state.current),
-            _values(plan, [objective], fields, state, state.accepted),
+        return (
+            _values(plan, [claim.measure], fields, state, state.current),
+            _values(plan, [claim.measure], fields, state, state.accepted),
         )
 
-    wins, losses = counts("assess")
-    if wins <= losses or np.isneginf(state.log_budget):
-        return wins, losses, 0
-    return wins, losses, 2 if _passes(*counts("adapt"), float(state.log_budget)) else 1
+    budget = float(state.log_budget)
+    seen = judge.seen(claim, *both("assess"), len(tables["adapt"]["label"]), budget)
+    if not seen.favours or np.isneginf(budget):
+        return seen.wins, seen.losses, 0
+    is_passed = judge.passes(claim, both("adapt"), both("assess"), budget, state.key)
+    return seen.wins, seen.losses, 2 if is_passed else 1
 
 
 # ---------------------------------------------------------------- explore
@@ -259,60 +385,6 @@ def _values(
     }
 
 
-def _sign(objective: ObjectivePlan) -> int:
-    return 1 if objective.direction == "maximize" else -1
-
-
-def _best(plan: Plan, scores: np.ndarray, is_finite: np.ndarray) -> int:
-    """The best finite candidate, the first by name of equals; -1 if none is finite."""
-    objective = plan.ranking.keys[0]
-    place = [each.name for each in plan.objectives].index(objective.name)
-    ranked = sorted(
-        (k for k in range(len(scores)) if is_finite[k]),
-        key=lambda k: (
-            -_sign(objective) * np.float32(scores[k, place]),
-            plan.descents[k].name,
-        ),
-    )
-    return ranked[0] if ranked else -1
-
-
-def _moves(plan: Plan, values: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> bool:
-    objective = plan.ranking.keys[0]
-    gains = _sign(objective) * (values[objective.name] - before[objective.name])
-    if plan.move == "always":
-        return True
-    if plan.move == "when better":
-        return bool(gains.mean() > 0)
-    # One example lost is a mean of exactly one standard error below 0: fractions tell the tie.
-    mean = statistics.mean([Fraction(gain) for gain in gains])
-    squared_error = statistics.variance([Fraction(gain) for gain in gains]) / len(gains)
-    return bool(mean >= 0 or mean**2 <= squared_error)
-
-
-# ---------------------------------------------------------------- adapt
-
-
-def _discordant(objective: ObjectivePlan, values: Any, than: Any) -> tuple[int, int]:
-    """Examples that the first alone, and that the second alone, gets right."""
-    good = 1.0 if objective.direction == "maximize" else 0.0
-    first, second = values[objective.name] == good, than[objective.name] == good
-    return int(np.sum(first & ~second)), int(np.sum(~first & second))
-
-
-def _power(wins: int, losses: int, ratio: float, log_level: float) -> float:
-    if np.isneginf(log_level):
-        return 0.0
-    shift = ((wins - losses) / math.sqrt(wins + losses + 1) - 0.5) * math.sqrt(ratio)
-    z = scipy.stats.norm.isf(math.exp(log_level))
-    return float(scipy.stats.norm.cdf((shift - z) / math.sqrt(1 + ratio)))
-
-
-def _passes(wins: int, losses: int, log_level: float) -> bool:
-    log_p = scipy.stats.binom.logsf(wins - 1, wins + losses, 0.5)
-    return bool(wins > losses and log_p <= log_level)
-
-
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -330,7 +402,7 @@ def _outcome(
     if lost_in_a_row >= 50:
         return Outcome.ALL_LOST
     targets = [
-        _sign(each) * means[each.name] >= _sign(each) * each.target
+        judge.sign(each) * means[each.name] >= judge.sign(each) * each.target
         for each in plan.objectives
         if each.target is not None
     ]
@@ -396,6 +468,7 @@ _DEFINITIONS: dict[str, Callable[..., Any]] = {
     "focal_loss": _focal,
     "softmax": lambda logits: jnp.exp(_log_probs(logits)),
     "kl_divergence": lambda p, q: jnp.sum(p * (jnp.log(p) - jnp.log(q)), axis=1),
+    "clip": lambda x, low, high: jnp.clip(x, low, high),
     "argmax": lambda logits: jnp.argmax(logits, axis=1),
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,

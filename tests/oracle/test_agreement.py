@@ -15,11 +15,16 @@ from ev3lang.outcome import Outcome
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import (
     Apply,
+    Challenger,
+    Claim,
     Condition,
     Constant,
     Forward,
+    Gate,
+    Guard,
     ObjectivePlan,
     Plan,
+    Ranking,
     StopPlan,
     Weights,
 )
@@ -29,11 +34,38 @@ from tests.plan import examples
 WORDS = (
     "chosen",
     "moved",
+    "leading",
     "decision",
     "wins",
     "losses",
     "outcome",
 )
+
+
+CLIPPED = ObjectivePlan(
+    "clipped",
+    Apply(
+        "clip",
+        (examples.cross_entropy(examples.logits),),
+        Type("real"),
+        "example",
+        (("low", 0.0), ("high", 3.0)),
+    ),
+    "minimize",
+    None,
+    (0.0, 3.0),
+)
+AIMED = (
+    attrs.evolve(examples.ACCURACY, target=0.8),
+    attrs.evolve(CLIPPED, name="aimed", target=0.6),
+)
+moons_claim = Claim(examples.MOONS_ACCURACY, 1.0, 0.0, "betting")
+
+
+def _guard(measure: ObjectivePlan, factor: float, margin: float, *, is_proven: bool) -> Guard:
+    return Guard(
+        f"{measure.name} in time", Claim(measure, factor, margin, "betting"), False, is_proven
+    )
 
 
 def _l2(factor: float) -> Apply:
@@ -127,7 +159,45 @@ PLANS = {
             for each, steps in zip(examples.FOUR.descents[:3], (8, 40, 8), strict=True)
         ),
     ),
-    "endless": examples.MOONS,
+    "endless, by questions": examples.MOONS,
+    "endless, by challengers": attrs.evolve(
+        examples.MOONS, rule=Challenger((moons_claim,), 0.05), move="unless worse"
+    ),
+    "challengers with a guard and a margin": attrs.evolve(
+        examples.MOONS,
+        rule=Challenger((attrs.evolve(moons_claim, margin=0.01),), 0.2),
+        guards=(_guard(examples.MOONS_ACCURACY, 0.0, 0.5, is_proven=True),),
+    ),
+    "a real value": attrs.evolve(
+        examples.FOUR,
+        objectives=(CLIPPED, examples.ACCURACY),
+        ranking=examples.by(CLIPPED),
+        rule=Gate((Claim(CLIPPED, 1.0, 0.02, "betting"),), 0.05),
+        shown=(),
+    ),
+    "one then the other": attrs.evolve(
+        examples.FOUR, ranking=examples.by(examples.ACCURACY, CLIPPED)
+    ),
+    "a front": attrs.evolve(
+        examples.FOUR, ranking=Ranking("pareto", (examples.ACCURACY, CLIPPED)), move="when better"
+    ),
+    "the one that leads": attrs.evolve(
+        examples.FOUR,
+        ranking=Ranking("priority", AIMED),
+        rule=Gate(
+            (Claim(AIMED[0], 1.0, 0.0, "mcnemar"), Claim(AIMED[1], 1.0, 0.0, "betting")), 0.05
+        ),
+    ),
+    "guards": attrs.evolve(
+        examples.FOUR,
+        guards=(
+            _guard(CLIPPED, 1.0, -0.05, is_proven=False),
+            _guard(examples.ACCURACY, 0.0, 0.4, is_proven=True),
+        ),
+    ),
+    "each time": attrs.evolve(
+        examples.FOUR, rule=attrs.evolve(examples.gate(examples.ACCURACY), is_each_time=True)
+    ),
 }
 
 

@@ -140,7 +140,7 @@ def test_calls_of_the_host_are_counted(first: Plan) -> None:
     (cost,) = preview(attrs.evolve(plan, others=(evolved,))).externs
     # two candidates on assess, and every member of every generation on a batch
     assert cost.calls == 2 + 32 * 10
-    assert "ends a segment" in explain_preview(preview(plan))
+    assert "ends a segment" in " ".join(explain_preview(preview(plan)).split())
 
 
 def test_a_teacher_is_computed_once_unless_what_it_sees_changes() -> None:
@@ -159,9 +159,14 @@ def test_a_teacher_is_computed_once_unless_what_it_sees_changes() -> None:
     trained = start.length * (explore // batch) * 3 * batch * teacher  # type: ignore[union-attr]
     assert shown.work.before == trained + explore * teacher
     moving = Augmented("image", (Operation("gaussian_noise", (("scale", 0.1),)),))
-    changed = preview(attrs.evolve(plan, data=attrs.evolve(plan.data, augmented=(moving,))))
-    assert changed.candidates[1].flops == steps * batch * (3 * student + teacher)
+    changed_plan = attrs.evolve(plan, data=attrs.evolve(plan.data, augmented=(moving,)))
+    changed = preview(changed_plan)
+    # All four candidates step through the same batches, and the teacher is asked once for all.
+    assert changed.work.frozen == steps * batch * teacher
+    assert changed.work.explore == steps * batch * (4 * 3 * student + teacher)
     assert changed.work.before == trained
+    apart = preview(attrs.evolve(changed_plan, batches="fresh"))
+    assert apart.work.frozen == 3 * steps * batch * teacher
 
 
 def test_known_examples_that_are_fewer_than_a_batch_are_counted_as_they_are() -> None:
@@ -251,6 +256,16 @@ def test_weights_and_data_take_the_bytes_of_their_arrays(first: Plan) -> None:
     tables = data.read(first.data, Path()).tables
     assert shown.data == sum(each.nbytes for table in tables.values() for each in table.values())
     assert preview(endless(first)).memory.data == 0
+
+
+def test_activations_are_those_of_a_step_or_of_a_whole_split(first: Plan) -> None:
+    # Pixels, two hidden layers and ten classes of 128 examples, and a gradient of each; float32.
+    assert preview(first).memory.activations == 4 * 2 * 128 * (64 + 64 + 64 + 10)
+    (descent,) = first.descents
+    small = attrs.evolve(first, descents=(attrs.evolve(descent, batch=8),))
+    assert preview(small).memory.activations == 4 * 270 * 2 * 64
+    halves = attrs.evolve(first, descents=(attrs.evolve(descent, parts=2),), precision="bf16")
+    assert preview(halves).memory.activations == 2 * max(2 * 64 * 202, 270 * 128)
 
 
 # ---------------------------------------------------------------- evidence

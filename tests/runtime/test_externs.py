@@ -45,10 +45,6 @@ def accuracy(logits, label):
     return (logits.argmax(-1) == label).mean()
 
 
-def five_times(logits, label):
-    return 5 * (logits.argmax(-1) == label).mean()
-
-
 def fails_at_first(logits, label):
     calls.append(len(label))
     if len(calls) <= 2:
@@ -58,10 +54,6 @@ def fails_at_first(logits, label):
 
 def fails(logits, label):
     raise ValueError("no weather today")
-
-
-def undefined(logits, label):
-    return np.float32("nan")
 
 
 def tall(logits, label):
@@ -80,7 +72,7 @@ loss own = own_entropy(net(point), label)
 objective accuracy = maximize argmax(net(point)) == label
 objective right = maximize own_right(net(point), label)
 objective scored in 0 to 1 = maximize own_score(net(point), label)
-explore net { descend LOSS with sgd(0.3), adam(1e-3) for 10 steps }
+explore net { descend LOSS with sgd(0.3), sgd(0.03) for 10 steps }
 assess net { rank by RANK }
 adapt net {
   accept when accuracy improves
@@ -157,24 +149,19 @@ def accepted(result: Result) -> float:
 # ---------------------------------------------------------------- functions of the program
 
 
-def test_a_loss_of_the_users_trains_as_the_built_in(tmp_path: Path) -> None:
-    one, own = ran(tmp_path, spec("own"), "own")
+def test_functions_of_the_users_train_and_rank_as_the_built_in_ones(tmp_path: Path) -> None:
+    result, own = ran(tmp_path, spec("own", rank="right"), "own")
     other, built_in = ran(tmp_path, spec("built_in"), "built_in")
-    np.testing.assert_allclose(scores(own, "accuracy"), scores(built_in, "accuracy"), atol=1.5 / 60)
-    assert one.report.metrics == other.report.metrics
-    assert one.report.warnings == ()
-
-
-def test_an_objective_of_the_users_counts_as_the_built_in(tmp_path: Path) -> None:
-    _, events = ran(tmp_path, spec(rank="right"))
-    np.testing.assert_array_equal(scores(events, "right"), scores(events, "accuracy"))
-
-
-def test_the_run_records_what_ran(tmp_path: Path) -> None:
-    result, _ = ran(tmp_path, spec("own"))
-    (record,) = json.loads((result.folder / "run.json").read_text())["externs"]
-    assert (record["name"], record["target"]) == ("own_entropy", "run_functions:entropy")
-    assert len(record["sha256"]) == 64
+    np.testing.assert_array_equal(scores(own, "right"), scores(own, "accuracy"))
+    # a logit that rounding moves across a tie may change one example of the 60
+    found = scores(own, "accuracy"), scores(built_in, "accuracy")
+    np.testing.assert_allclose(*found, atol=1.5 / 60)
+    assert accepted(result) == pytest.approx(accepted(other), abs=1.5 / 40)
+    assert result.report.warnings == ()
+    first, second = json.loads((result.folder / "run.json").read_text())["externs"]
+    assert (first["name"], first["target"]) == ("own_entropy", "run_functions:entropy")
+    assert (second["name"], second["target"]) == ("own_right", "run_functions:right")
+    assert len(first["sha256"]) == 64
 
 
 def test_nothing_is_written_by_a_run_that_is_refused(tmp_path: Path) -> None:
@@ -192,44 +179,32 @@ def test_nothing_is_written_by_a_run_that_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_score_of_the_host_ranks_as_the_built_in(tmp_path: Path) -> None:
-    result, events = ran(tmp_path, spec(rank="scored"))
+    result, events = ran(tmp_path, spec(rank="scored"), "first")
+    done = [event for event in events if isinstance(event, IterationDone)]
     np.testing.assert_allclose(scores(events, "scored"), scores(events, "accuracy"), atol=1e-6)
-    best = scores(events, "scored").max(axis=1)
-    for event, highest in zip(
-        [event for event in events if isinstance(event, IterationDone)], best, strict=True
-    ):
+    for event, highest in zip(done, scores(events, "scored").max(axis=1), strict=True):
         chosen = next(each for each in event.candidates if each.name == event.chosen)
         assert chosen.scores["scored"].value == highest
     assert result.report.warnings == ()
-
-
-def test_two_runs_with_a_host_function_are_the_same(tmp_path: Path) -> None:
-    first, _ = ran(tmp_path, spec(rank="scored"), "first")
-    second, _ = ran(tmp_path, spec(rank="scored"), "second")
-    logs = [(each.folder / "events.jsonl").read_text() for each in (first, second)]
+    again, _ = ran(tmp_path, spec(rank="scored"), "second")
+    logs = [(each.folder / "events.jsonl").read_text() for each in (result, again)]
     assert logs[0] == logs[1]
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [("fails", "raised ValueError: no weather today"), ("undefined", "gave nan")],
-)
-def test_what_no_host_can_score_is_out_and_accepted_stays(
-    tmp_path: Path, function: str, words: str
-) -> None:
-    result, events = ran(tmp_path, spec(rank="scored", accuracy=function))
+def test_what_no_host_can_score_is_out_and_accepted_stays(tmp_path: Path) -> None:
+    result, events = ran(tmp_path, spec(rank="scored", accuracy="fails"))
+    words = "extern own_score raised ValueError: no weather today"
     done = [event for event in events if isinstance(event, IterationDone)]
     assert len(done) == 4
     assert all(each.is_quarantined for event in done for each in event.candidates)
     assert all(event.chosen is None for event in done)
-    assert warnings(events) == [f"extern own_score {words}"]
+    assert warnings(events) == [words]
     (told,) = result.report.warnings
-    assert told.startswith(f"extern own_score {words}, the first of ")
-    assert "Traceback" not in told
+    assert told.startswith(f"{words}, the first of ")
     assert result.report.acceptances == ()
     assert result.report.steps["accepted"] == 0
-    lines = [json.loads(each) for each in (result.folder / "events.jsonl").open()]
-    assert {"event": "warning", "what": f"extern own_score {words}"} in lines
+    lines = list(map(json.loads, (result.folder / "events.jsonl").read_text().splitlines()))
+    assert {"event": "warning", "what": words} in lines
 
 
 def test_a_host_that_recovers_ranks_again(tmp_path: Path) -> None:
@@ -286,11 +261,13 @@ def test_large_sets_reach_the_host(tmp_path: Path) -> None:
     """Callbacks of a program on a CPU must not wait for the thread that waits for them."""
     rows, wide = 20_000, 10
     random = np.random.default_rng(0)
-    label = random.integers(0, wide, 3 * rows).astype(np.int32)
+    label = random.integers(0, wide, 2 * rows + 4_000).astype(np.int32)
     point = (np.eye(wide, 4)[label] + random.normal(size=(len(label), 4))).astype(np.float32)
     arrays: dict[str, Any] = {}
+    begin = 0
     for part, size in (("train", 2_000), ("assess", rows), ("adapt", rows), ("report", 2_000)):
-        arrays[f"{part}/point"], arrays[f"{part}/label"] = point[:size], label[:size]
+        here = slice(begin, begin := begin + size)
+        arrays[f"{part}/point"], arrays[f"{part}/label"] = point[here], label[here]
     np.savez(tmp_path / "clouds.npz", **arrays)
     (tmp_path / "large_functions.py").write_text(LARGE_CODE)
     (tmp_path / "run.py").write_text(LARGE)

@@ -58,6 +58,8 @@ def report() -> Report:
         ranked_by=PLAN.ranking.keys[0].name,
         tried=tally.tried(),
         acceptances=tuple(tally.acceptances),
+        claim=reports.claim_words(PLAN, len(tally.acceptances), Outcome.ITERATIONS, 22),
+        front=(),
         queries=tally.queries,
         budget_left=tally.budget_left,
         split="report",
@@ -153,7 +155,7 @@ def test_the_report_says_what_was_asked_tried_accepted_and_what_it_is_worth(
         "at most 5%",
         "after 30 iterations or after 2 min",
         "entropy with adamw(1e-3)",
-        "2 acceptances in 3 queries",
+        "2 acceptances in 3 decisions",
         "iteration 12",
         "the last query",
         "on the 15 examples of the report split",
@@ -170,11 +172,17 @@ def test_the_report_says_what_was_asked_tried_accepted_and_what_it_is_worth(
 
 
 def test_a_run_that_was_interrupted_claims_nothing(report: Report) -> None:
-    cut = attrs.evolve(report, outcome=Outcome.INTERRUPTED, split="assess", acceptances=())
+    cut = attrs.evolve(
+        report,
+        outcome=Outcome.INTERRUPTED,
+        split="assess",
+        acceptances=(),
+        claim=reports.claim_words(PLAN, 0, Outcome.INTERRUPTED, 22),
+    )
     text = drawn(cut, io.StringIO())
     assert "it was interrupted" in text
     assert "claim nothing" in text.replace("\n", " ")
-    assert "Nothing passed the test" in text
+    assert "Nothing was shown to be better" in text
     assert "resume" not in text
 
 
