@@ -105,6 +105,7 @@ class Row:
 
 
 _EXACT, _ABOUT, _NOTHING = "at most 5%", "about 5% at most", "nothing"
+_PUBLISHED = "rule reference(assess: 0.5, decide: 1.96)"
 
 ROWS = (
     Row("gate", RIGHT, _EXACT),
@@ -120,7 +121,8 @@ ROWS = (
         move="unless worse",
         confidence="with confidence 95% each time",
     ),
-    Row("reference", RIGHT, _NOTHING, move="", rule="rule reference(assess: 0.5, decide: 1.96)"),
+    Row("reference", RIGHT, _NOTHING, move="", rule=_PUBLISHED),
+    Row("reference, fresh examples", RIGHT, _NOTHING, move="", rule=_PUBLISHED, is_endless=True),
 )
 
 

@@ -121,7 +121,7 @@ def commands() -> None:
     "--allow-python",
     metavar="PACKAGE",
     multiple=True,
-    help="Let the code of this package run, where the spec names a class of it; may be repeated.",
+    help="Let the code of this package run, where the spec names it; may be repeated.",
 )
 @click.option("--quiet", is_flag=True, help="Show nothing but errors and the final report's path.")
 def run(

@@ -67,10 +67,10 @@ class Experiment:
 
         point         which of a sweep's
         seed          instead of the spec's own
-        allow_python  packages whose code may run: networks from Python classes need theirs
+        allow_python  packages whose code may run: networks and functions from Python need theirs
         Runs on JAX's default device; teachers are trained here, or read from the cache. Raises
         ValueError for a sweep without a point, `DataError` where the data are not what the spec
-        says, `WeightsError` where a checkpoint isn't, `ModuleError` for a class that can't be used.
+        says, `WeightsError` where a checkpoint isn't, `ModuleError` for Python that can't be used.
         """
         # Imported here, so that checking a spec loads neither jax nor numpy.
         import jax

@@ -359,7 +359,7 @@ def test_a_sweep_shows_its_points_and_a_table_that_can_be_shown_again(spec: Path
 
 
 def test_a_sweep_with_failed_points_leaves_with_their_status(spec: Path) -> None:
-    source = 'csv(file) { x: f32; y: f32; label: class[2]; batch 16 }'
+    source = "csv(file) { x: f32; y: f32; label: class[2]; batch 16 }"
     text = SPEC.replace("sklearn.iris() { batch 16 }", source).replace("features", "[x, y]")
     text = text.replace("param width", 'param file: path = "good.csv"\nparam width')
     spec.write_text(text + 'sweep { file in ["gone.csv", "good.csv"] }\n')

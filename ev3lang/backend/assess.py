@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -30,6 +31,8 @@ class Ranking:
     """K candidates on assess, in the order of the plan, and the one ranked first."""
 
     scores: Array  # [K, M] float32, each measure's mean
+    errors: Array  # [K, M] float32, its standard error, 0 for what examples have no part in
+    is_sound: Array  # [K, M] bool, whether all its values are finite and in their range
     is_finite: Array  # [K] bool, False where quarantined
     keeps: Array  # [K, G] bool, which guards each keeps
     leading: Array  # [] int32, the key that the ranking went by
@@ -60,17 +63,22 @@ def measure_finite(
         for objective in objectives
     }
     outputs = [value for expr, value in memo.items() if isinstance(expr, Forward)]
-    in_range = [_is_in_range(objective, values[objective.name]) for objective in objectives]
-    return values, is_finite((values, outputs)) & jnp.all(jnp.asarray(in_range, bool))
+    return values, is_finite(outputs) & jnp.all(are_sound(objectives, values))
 
 
-def _is_in_range(objective: ObjectivePlan, values: Array) -> Array:
-    """Whether every value is in the objective's range but for rounding, [] bool."""
-    if objective.range is None or objective.is_binary:
-        return jnp.bool_(True)
-    low, high = objective.range
-    slack = 1e-5 * max(1.0, abs(low), abs(high))
-    return jnp.all((values >= low - slack) & (values <= high + slack))
+def are_sound(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
+    """Whether all values of each objective are finite and in its range, `[..., M]` bool."""
+    return jnp.stack([_is_sound(each, values[each.name]) for each in objectives], axis=-1)
+
+
+def _is_sound(objective: ObjectivePlan, values: Array) -> Array:
+    """`[...]` bool of `[..., B]` where the objective has a value for each example, else `[...]`."""
+    sound = jnp.isfinite(values)
+    if objective.range is not None and not objective.is_binary:
+        low, high = objective.range
+        slack = 1e-5 * max(1.0, abs(low), abs(high))
+        sound &= (values >= low - slack) & (values <= high + slack)
+    return jnp.all(sound, axis=-1) if objective.value.level == "example" else sound
 
 
 def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
@@ -84,6 +92,19 @@ def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
         ],
         axis=-1,
     )
+
+
+def standard_errors(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
+    """[..., M] float32, of each objective's mean; 0 where an example has no value of its own."""
+    found = []
+    for objective in objectives:
+        each = values[objective.name]
+        if objective.value.level == "example":
+            count = each.shape[-1]
+            found.append(jnp.std(each, axis=-1) / math.sqrt(max(count - 1, 1)))
+        else:
+            found.append(jnp.zeros_like(each))
+    return jnp.stack(found, axis=-1)
 
 
 def rank(
@@ -132,6 +153,8 @@ def rank(
     leads &= jnp.all(keeps[best]) | ~current_keeps
     return Ranking(
         compared.scores,
+        standard_errors(plan.measures, values),
+        are_sound(plan.measures, values),
         are_finite,
         keeps,
         leading,

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ev3lang.backend.arithmetic import align
+
 
 def softmax(scores: Array) -> Array:
     """The probabilities that scores stand for.
@@ -59,8 +61,8 @@ def straight_through(hard: Array, soft: Array) -> Array:
     Source: Bengio, Leonard and Courville (2013), arXiv:1308.3432.
     """
     # soft less itself, rather than soft + (hard - soft), which rounds where soft is large
-    zero = soft - jax.lax.stop_gradient(soft)
-    return jax.lax.stop_gradient(jnp.asarray(hard, jnp.float32)) + zero
+    hard, soft = align(jnp.asarray(hard, jnp.float32), soft)
+    return jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))
 
 
 def next_token(tokens: Array) -> Array:

@@ -127,6 +127,8 @@ class Record:
 
     iteration: Array  # [] int32, from 1
     scores: Array  # [K, M] float32, each measure on assess
+    errors: Array  # [K, M] float32, their standard errors, 0 where examples have no part in one
+    is_sound: Array  # [K, M] bool, whether all values of a measure are finite and in their range
     loss: Array  # [K] float32, mean training loss of the roll-out; NaN where it has none
     is_present: Array  # [K] bool, False where there was no such candidate yet
     is_finite: Array  # [K] bool, False where quarantined or absent
@@ -137,6 +139,8 @@ class Record:
     decision: Array  # [] int32, a Decision
     current: Array  # [M] float32, on assess, after the iteration
     accepted: Array  # [M] float32, on assess, after the iteration
+    current_errors: Array  # [M] float32, standard errors of the same
+    accepted_errors: Array  # [M] float32
     wins: Array  # [] int32, assess examples that current alone gets right, when deciding
     losses: Array  # [] int32, those that accepted alone gets right
     gain: Array  # [] float32, current's gain over accepted on assess
@@ -155,6 +159,8 @@ def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
     return Record(
         iteration=whole,
         scores=jnp.zeros((candidates, objectives), jnp.float32),
+        errors=jnp.zeros((candidates, objectives), jnp.float32),
+        is_sound=jnp.zeros((candidates, objectives), bool),
         loss=jnp.zeros(candidates, jnp.float32),
         is_present=jnp.zeros(candidates, bool),
         is_finite=jnp.zeros(candidates, bool),
@@ -165,6 +171,8 @@ def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
         decision=whole,
         current=jnp.zeros(objectives, jnp.float32),
         accepted=jnp.zeros(objectives, jnp.float32),
+        current_errors=jnp.zeros(objectives, jnp.float32),
+        accepted_errors=jnp.zeros(objectives, jnp.float32),
         wins=whole,
         losses=whole,
         gain=real,

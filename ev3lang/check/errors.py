@@ -530,6 +530,20 @@ def fixed_option(span: Span, option: str, link: str, optimizer: str) -> Diagnost
     )
 
 
+def idle_baseline(name: tree.Name) -> Diagnostic:
+    """A baseline that is to take as many gradient steps as candidates that take none."""
+    return Diagnostic(
+        code="idle-baseline",
+        message=(
+            f"no candidate takes gradient steps, so the baseline `{name.text}`, which takes as "
+            "many, stays at its start"
+        ),
+        span=name.span,
+        severity="warning",
+        help="explore by a descent too, or take the baseline out",
+    )
+
+
 def frozen_explored(name: tree.Name, frozen: Span) -> Diagnostic:
     """A model that is frozen and explored."""
     return Diagnostic(

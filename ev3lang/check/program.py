@@ -98,7 +98,7 @@ def check(
     looks: list[_Look] = []
     for point in (first, *others):
         if looks:
-            checking = Checking(names, overrides)
+            checking = Checking(names, overrides, found=list(everywhere))
         checking.overrides, checking.runs = {**point, **overrides}, runs
         looks.append(_Look(point, checking, _look(checking, syntax_tree)))
     checking = looks[0].checking

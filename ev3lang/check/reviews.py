@@ -28,6 +28,7 @@ def review(
     _ranking(checking)
     _schedules(checking, iterations)
     _averages(checking, iterations)
+    _baselines(checking)
     _directions(checking, objectives)
     _models(checking, models)
     _inputs(checking, info)
@@ -150,6 +151,17 @@ def _averages(checking: Checking, iterations: int | None) -> None:
                 )
             elif iterations is not None and count > iterations:
                 checking.report(errors.average_too_long(item.count.span, int(count), iterations))
+
+
+def _baselines(checking: Checking) -> None:
+    """Baselines of an experiment in which nothing takes a gradient step."""
+    report = checking.names.report
+    items = _explore_items(checking)
+    if not items or any(isinstance(each, tree.Descend) for each in items):
+        return
+    for item in report.items if report is not None else ():
+        if isinstance(item, tree.Baseline):
+            checking.report(errors.idle_baseline(item.name))
 
 
 # ---------------------------------------------------------------- objectives and models

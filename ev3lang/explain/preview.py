@@ -362,7 +362,9 @@ def _heading(column: Column, claim: ClaimProspects) -> str:
 def _cell(value: float, column: Column, claim: ClaimProspects) -> str:
     if column.kind == "iterations":
         return f"{value:.0f}"
-    return f"{100 * value:.1f}" if claim.unit == "pp" else _figure(value)
+    if claim.unit == "pp":
+        return f"{100 * value:.1f}" if value >= 0.001 else f"{100 * value:.2g}"
+    return _figure(value)
 
 
 def _gain(value: float, claim: ClaimProspects) -> str:

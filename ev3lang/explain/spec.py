@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import TypeVar
 import attrs
 
 from ev3lang.analysis import Analysis, default_name
-from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES
+from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES
 from ev3lang.catalog.signature import Option
 from ev3lang.check import data, declarations, models, reference, sweeps, typed
 from ev3lang.check.checking import Checking
@@ -202,9 +203,7 @@ class _Spec:
                 f"{self.at(each)}"
             )
         if self.axes and self.checking.names.sweep is not None:
-            points = 1
-            for axis in self.axes:
-                points *= len(axis.values)
+            points = math.prod(len(axis.values) for axis in self.axes)
             shown = listed(
                 f"{axis.name.text} in {listed(map(write_expression, axis.values))}"
                 for axis in self.axes
@@ -472,6 +471,11 @@ class _Spec:
                         f"evolve {item.objective.text} with {strategy} for {amount}, without "
                         f"gradients {self.at(item)}"
                     )
+                    called = item.strategy
+                    name = called.function if isinstance(called, tree.Call) else called
+                    entry = STRATEGIES.get(name.text) if isinstance(name, tree.Name) else None
+                    if entry is not None:
+                        lines += [f"  {each}" for each in self.arguments(called, entry.options)]
                 case tree.Perturb():
                     strategy = write_expression(item.strategy)
                     lines.append(
@@ -481,13 +485,13 @@ class _Spec:
                     factors = listed(map(write_number, item.factors), "or")
                     lines.append(
                         f"{item.hyperparameter.text} changed by a drawn {factors} for each "
-                        f"candidate, kept if it wins {self.at(item)}"
+                        f"descent, kept if it wins {self.at(item)}"
                     )
                 case tree.Average():
                     count = write_number(item.count)
                     lines.append(
-                        f"the average of the last {count} accepted models is a candidate "
-                        f"{self.at(item)}"
+                        f"the average of the last {count} accepted models is a candidate from "
+                        f"the second acceptance on {self.at(item)}"
                     )
         for chain, optimizer in shown.items():
             lines += self.optimizer(chain, optimizer)
@@ -622,8 +626,10 @@ class _Spec:
         value = f"{percent(fraction)} {scope}"
         yield self.setting("confidence", given, value, value)
         error = percent(1 - fraction)
+        runs = math.prod(len(axis.values) for axis in self.axes)
+        who = "the run" if runs == 1 else f"any of the {runs} runs of the sweep"
         yield (
-            f"  the chance that the run ever accepts a model that is no better is at most {error}"
+            f"  the chance that {who} ever accepts a model that is no better is at most {error}"
             if scope == "over the run"
             else f"  each single decision is wrong with a chance of at most {error}"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -22,10 +23,21 @@ STAKES = tuple(0.02 * 25 ** (k / 7) for k in range(8))
 OLDEST = 32
 """Iterations after which a challenger that isn't accepted makes room."""
 
+MANY = 10_000
+"""Discordant examples from which on the normal distribution stands for the binomial.
+
+The gains that are found then differ by less than 1 in 200.
+"""
+
 Outcomes: TypeAlias = Sequence[tuple[float, float]]
 """What an example's gain may be, each with its chance."""
 
 _NORMAL = NormalDist()
+
+
+def _quantile(level: float) -> float:
+    """The z that a standard normal value exceeds with that chance."""
+    return -_NORMAL.inv_cdf(level)
 
 
 # ---------------------------------------------------------------- right and wrong: McNemar
@@ -38,13 +50,25 @@ def mcnemar_power(examples: int, share: float, gain: float, level: float) -> flo
     gain    true difference of the shares of right answers, in [0, share]
     Exact: the discordant examples are binomial, and so are the wins among them.
     """
-    return _mcnemar_power(list(_critical(examples, share, level)), share, gain)
+    return _mcnemar(examples, share, level)(gain)
 
 
 def mcnemar_gain(examples: int, share: float, level: float, power: float = LIKELY) -> float | None:
     """The smallest gain that the test shows with that chance; None where no gain of it is."""
-    critical = list(_critical(examples, share, level))
-    return _smallest(lambda gain: _mcnemar_power(critical, share, gain), 0.0, share, power)
+    return _smallest(_mcnemar(examples, share, level), 0.0, share, power)
+
+
+def _mcnemar(examples: int, share: float, level: float) -> Callable[[float], float]:
+    """From a gain to the chance that it is shown."""
+    if examples * share > MANY:
+        return partial(_mcnemar_among_many, examples, share, _quantile(level))
+    return partial(_mcnemar_power, list(_critical(examples, share, level)), share)
+
+
+def _mcnemar_among_many(examples: int, share: float, quantile: float, gain: float) -> float:
+    """By the normal distribution of wins less losses."""
+    deviation = math.sqrt(examples * max(share - gain**2, 1e-12))
+    return _NORMAL.cdf((examples * gain - quantile * math.sqrt(examples * share)) / deviation)
 
 
 _Critical: TypeAlias = tuple[int, float, int]
@@ -53,7 +77,7 @@ _Critical: TypeAlias = tuple[int, float, int]
 
 def _critical(examples: int, share: float, level: float) -> Iterator[_Critical]:
     """Every likely count of discordant examples on which some result passes."""
-    middle, reach = examples * share, 10 * math.sqrt(examples * share * (1 - share)) + 1
+    middle, reach = examples * share, 8 * math.sqrt(examples * share * (1 - share)) + 1
     first = max(1, math.floor(middle - reach))
     wins, tail = _fewest_wins(first, level)
     for discordant in range(first, min(examples, math.ceil(middle + reach)) + 1):
@@ -105,7 +129,11 @@ def _point(k: int, n: int, chance: float) -> float:
 
 
 def answers(share: float, gain: float) -> Outcomes:
-    """Gains of right and wrong answers: `share` of the examples differ, by `gain` in the mean."""
+    """Gains of right and wrong answers: `share` of the examples differ, by `gain` in the mean.
+
+    Where the gain is more than that, so many differ and all are won.
+    """
+    share = max(share, gain)
     return ((1.0, (share + gain) / 2), (0.0, 1 - share), (-1.0, (share - gain) / 2))
 
 
@@ -231,7 +259,7 @@ def normal_gain(error: float, level: float, power: float = LIKELY) -> float:
 
     error  the difference's standard error
     """
-    return error * (_NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(power))
+    return error * (_quantile(level) + _NORMAL.inv_cdf(power))
 
 
 def asked_standing(on_assess: int, examples: int, level: float) -> float:
@@ -241,7 +269,7 @@ def asked_standing(on_assess: int, examples: int, level: float) -> float:
     Solves the rule's own forecast for 90%: Phi(((z - 0.5) sqrt(r) - z(level)) / sqrt(1 + r)).
     """
     ratio = examples / on_assess
-    distance = _NORMAL.inv_cdf(1 - level) + _NORMAL.inv_cdf(LIKELY) * math.sqrt(1 + ratio)
+    distance = _quantile(level) + _NORMAL.inv_cdf(LIKELY) * math.sqrt(1 + ratio)
     return distance / math.sqrt(ratio) + 0.5
 
 

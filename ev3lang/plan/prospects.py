@@ -150,16 +150,25 @@ def prospects(plan: Plan, sizes: Mapping[str, int] | None) -> Prospects:
     guards = tuple(_guard(plan.rule, each, sizes) for each in plan.guards)
     match plan.rule:
         case Gate(delta=delta, is_each_time=is_each_time):
-            why = "the adapt split is finite, so every question reads the same examples"
-            if plan.data.is_endless:
-                why = "the spec asks for it; fresh examples would allow rule `challenger`"
-            return Prospects("gate", why, delta, is_each_time, None, claims, guards)
+            return Prospects("gate", _why_gate(plan), delta, is_each_time, None, claims, guards)
         case Challenger(delta=delta):
             why = "every iteration has fresh examples, so evidence adds up from one to the next"
             return Prospects("challenger", why, delta, False, None, claims, guards)
         case Reference(assess=assess, decide=decide):
             why = "the spec asks for the published rule"
             return Prospects("reference", why, None, False, (assess, decide), claims, guards)
+
+
+def _why_gate(plan: Plan) -> str:
+    assert isinstance(plan.rule, Gate)
+    if not plan.data.is_endless:
+        return "the adapt split is finite, so every question reads the same examples"
+    sets = [each.measure.name for each in plan.rule.claims if each.test == "bootstrap"]
+    if sets:
+        return f"{sets[0]} has no value for each example, so evidence can't add up over iterations"
+    if plan.rule.is_each_time:
+        return "confidence each time asks anew, so evidence doesn't add up over iterations"
+    return "the spec asks for it; fresh examples would allow rule `challenger`"
 
 
 def levels(rule: Rule) -> tuple[tuple[Question, float], ...]:
@@ -256,6 +265,8 @@ def _columns(rule: Rule, claim: Claim) -> Iterator[Column]:
 def _figure(rule: Rule, column: Column, claim: Claim, n: int, on_assess: int) -> float | None:
     """A gain in the measure's unit, or a count of iterations; n examples decide."""
     spread, level, width = column.spread or 0.0, column.level, _width(claim)
+    if not (n and on_assess):
+        return None
     if isinstance(rule, Reference):
         # Of answers the spread is that of a coin which is right so often.
         deviation = math.sqrt(spread * (1 - spread)) if _is_answers(claim) else spread * width
@@ -263,6 +274,8 @@ def _figure(rule: Rule, column: Column, claim: Claim, n: int, on_assess: int) ->
     assert level is not None, "only rule reference has no level"
     if column.kind == "iterations":
         assert column.gain is not None, "a challenger's iterations are those of a gain"
+        if column.gain > width:
+            return None
         return power.challenger_iterations(_excesses(claim, spread)(column.gain), n, level)
     most = spread if claim.measure.is_binary else width
     match claim.test:

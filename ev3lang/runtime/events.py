@@ -50,12 +50,15 @@ class CandidateDone:
 
     is_quarantined  whether a value that is no finite number took it out of this iteration
     broken          the guards that it breaks, as the spec writes them
+    lost_by         the measures that are no number, or out of their range; empty where its loss or
+                    weights took it out
     """
 
     name: str
     scores: Scores
     is_quarantined: bool
     broken: tuple[str, ...] = ()
+    lost_by: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -197,6 +200,7 @@ def line(event: Event) -> dict[str, Any] | None:
                         "scores": _scores(candidate.scores),
                         "quarantined": candidate.is_quarantined,
                         "broken": list(candidate.broken),
+                        "lost_by": list(candidate.lost_by),
                     }
                     for candidate in event.candidates
                 ],

@@ -83,6 +83,15 @@ def student(values: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     if examples < 2:
         return Interval(mean, None, None, examples)
     error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(examples)
+    return student_of(mean, error, examples, confidence)
+
+
+def student_of(
+    mean: float, error: float, examples: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """A mean with Student's interval, from its standard error."""
+    if examples < 2 or not math.isfinite(mean):
+        return Interval(mean, None, None, examples)
     half = float(stdtrit(examples - 1, (1 + confidence) / 2)) * error
     return Interval(mean, mean - half, mean + half, examples)
 

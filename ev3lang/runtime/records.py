@@ -17,7 +17,7 @@ from ev3lang.runtime.events import (
     IterationDone,
     Scores,
 )
-from ev3lang.runtime.intervals import Interval, wilson
+from ev3lang.runtime.intervals import Interval, student_of, wilson
 from ev3lang.runtime.report import Proof
 
 
@@ -31,12 +31,17 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         candidates=tuple(
             CandidateDone(
                 name=candidate.name,
-                scores=_scores(plan, record.scores[k], examples),
+                scores=_scores(plan, record.scores[k], record.errors[k], examples),
                 is_quarantined=not bool(record.is_finite[k]),
                 broken=tuple(
                     guard.name
                     for guard, is_kept in zip(plan.guards, record.keeps[k], strict=True)
                     if not is_kept
+                ),
+                lost_by=tuple(
+                    measure.name
+                    for measure, is_sound in zip(plan.measures, record.is_sound[k], strict=True)
+                    if not is_sound
                 ),
             )
             for k, candidate in enumerate(plan.candidates)
@@ -47,8 +52,8 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         decision=decision,
         why=_why(plan, decision, evidence, is_lost=chosen < 0),
         evidence=evidence,
-        current=_scores(plan, record.current, examples),
-        accepted=_scores(plan, record.accepted, examples),
+        current=_scores(plan, record.current, record.current_errors, examples),
+        accepted=_scores(plan, record.accepted, record.accepted_errors, examples),
         leading=plan.ranking.keys[int(record.leading)].name
         if plan.ranking.kind == "priority"
         else None,
@@ -166,15 +171,17 @@ def _why_asked(rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: b
     return f"{found}: the test would pass with chance {evidence.power:.0%}, too little to ask"
 
 
-def _scores(plan: Plan, values: Any, examples: int) -> Scores:
+def _scores(plan: Plan, values: Any, errors: Any, examples: int) -> Scores:
     return {
-        objective.name: _score(objective, float(value), examples)
-        for objective, value in zip(plan.measures, values, strict=True)
+        measure.name: _score(measure, float(value), float(error), examples)
+        for measure, value, error in zip(plan.measures, values, errors, strict=True)
     }
 
 
-def _score(objective: ObjectivePlan, value: float, examples: int) -> Interval:
-    """A mean over assess with its interval; of reals and of sets the device tells no spread."""
-    if objective.is_binary and math.isfinite(value):
+def _score(measure: ObjectivePlan, value: float, error: float, examples: int) -> Interval:
+    """A value on assess with its interval; of a set's value the device tells no spread."""
+    if measure.value.level != "example":
+        return Interval(value, None, None, 0 if measure.value.level == "model" else examples)
+    if measure.is_binary and math.isfinite(value):
         return wilson(round(value * examples), examples)
-    return Interval(value, None, None, 0 if objective.value.level == "model" else examples)
+    return student_of(value, error, examples)

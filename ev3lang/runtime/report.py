@@ -441,6 +441,7 @@ class Tally:
     _moved: dict[str, int] = attrs.field(factory=dict)
     _quarantined: dict[str, int] = attrs.field(factory=dict)
     _gains: dict[str, list[float]] = attrs.field(factory=dict)
+    _lost_by: dict[str, tuple[int, tuple[int, str]]] = attrs.field(factory=dict)
     _current: float | None = None
 
     def add(self, done: IterationDone) -> None:
@@ -448,6 +449,9 @@ class Tally:
         ranked_by, sign = key.name, key.sign
         self.iterations = done.iteration
         for candidate in done.candidates:
+            for name in candidate.lost_by:
+                count, first = self._lost_by.get(name, (0, (done.iteration, candidate.name)))
+                self._lost_by[name] = count + 1, first
             if candidate.is_quarantined:
                 self._quarantined[candidate.name] = self._quarantined.get(candidate.name, 0) + 1
             elif self._current is not None:
@@ -482,6 +486,15 @@ class Tally:
                     age=evidence.age,
                 )
             )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Which measures cost candidates their iteration, and where each first did."""
+        return tuple(
+            f"{name} was no number, or out of its range, for {_counted(count, 'candidate')}, first "
+            f"for {candidate} in iteration {iteration}"
+            for name, (count, (iteration, candidate)) in self._lost_by.items()
+        )
 
     def tried(self) -> tuple[Tried, ...]:
         return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import evaluation, externs, modules
+from ev3lang.backend import assess, evaluation, externs, modules
 from ev3lang.backend.emit import SEGMENT, Program, emit
 from ev3lang.backend.rollout import part
 from ev3lang.backend.state import PROOFS, Params, Proofs, Record, RunState
@@ -53,6 +54,7 @@ from ev3lang.runtime.events import (
     RunStarted,
     Warned,
 )
+from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.interrupts import begin, computed, interruptible, interrupts, stop_at_once
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.ranges import Outside
@@ -185,6 +187,7 @@ def run_together(
             program.faults.clear()
             with watch("compile_s"):
                 states = _compile(program, [lane.plan for lane in lanes])
+            _require_measured(lanes[0].plan, states[0])
             for lane in lanes:
                 lane.listen(Compiled(watch.timings["compile_s"]))
         except BaseException:
@@ -459,6 +462,29 @@ def _to_their_ends(runs: Sequence[_Running], states: Sequence[RunState]) -> list
     return ends
 
 
+def _require_measured(plan: Plan, state: RunState) -> None:
+    """Refuses a run whose start can't be measured: no candidate compares with it."""
+    if plan.has_host:
+        # a function of the user's may fail once: that is told, and measured again
+        return
+    for measure in plan.measures:
+        if bool(assess.are_sound([measure], state.accepted_values).all()):
+            continue
+        found = float(jnp.mean(state.accepted_values[measure.name]))
+        where = "an evaluation draw" if plan.data.is_endless else "the assess split"
+        if measure.range is not None and math.isfinite(found):
+            low, high = measure.range
+            problem = f"leaves its range of {low:g} to {high:g} on {where}"
+        else:
+            problem = f"is no number on {where}"
+        raise DataError(
+            f"{measure.name} {problem} for the model that the run starts with, so no candidate "
+            "can be compared with it",
+            "look at what it is computed from: a ratio of nothing, a logarithm of 0, or a split "
+            "that has only one class (`stratified by` keeps their shares)",
+        )
+
+
 def _stacked(states: Sequence[RunState]) -> RunState:
     """The states of several runs as one, with a leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
@@ -493,7 +519,12 @@ def _finish(
     weights = {"accepted": state.accepted, "current": state.current}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
     front = _front(state)
-    warnings = [*notes, *dataset.warnings, *_data_warnings(plan, dataset.tables)]
+    warnings = [
+        *notes,
+        *run.tally.warnings,
+        *dataset.warnings,
+        *_data_warnings(plan, dataset.tables),
+    ]
     with interrupts(stop_at_once):
         if run.outcome.is_own_stop:
             with watch("baselines_s"):

@@ -604,10 +604,11 @@ def _sweep_parts(report: SweepReport, folder: str, width: int) -> Iterable[Rende
 
 def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
     table = _table("point", "ended", "acceptances", *report.metrics)
+    digits = len(str(len(report.points)))
     for point in report.points:
         is_done = point.status == "done"
         table.add_row(
-            f"{point.number}  {settings_words(point.settings)}",
+            f"{point.number:>{digits}}  {settings_words(point.settings)}",
             Text(point.status, "" if is_done else BAD),
             "" if point.outcome is None else str(point.acceptances),
             *(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from ev3lang.backend import betting, gate
 from ev3lang.check import bounds
 from ev3lang.plan import power
 
@@ -29,7 +31,7 @@ def fewest_wins(discordant: int, level: float) -> int:
 def mcnemar_power(examples: int, share: float, gain: float, level: float) -> float:
     counts = np.arange(examples + 1)
     chance = 0.5 * (1 + gain / share)
-    passed = [stats.binom.sf(fewest_wins(d, level) - 1, d, chance) for d in counts]
+    passed = [stats.binom.sf(fewest_wins(int(d), level) - 1, d, chance) for d in counts]
     return float(stats.binom.pmf(counts, examples, share) @ passed)
 
 
@@ -93,6 +95,27 @@ def test_more_data_show_smaller_gains_at_about_one_over_the_root() -> None:
     assert second / third == pytest.approx(2, rel=0.05)
 
 
+@pytest.mark.parametrize("level", [FIRST, LAST])
+def test_among_many_examples_the_normal_distribution_takes_over_smoothly(level: float) -> None:
+    many = int(power.MANY / 0.1)
+    below, above = (power.mcnemar_gain(n, 0.1, level) for n in (many - 10, many + 10))
+    assert below is not None and above is not None
+    assert below == pytest.approx(above, rel=5e-3)
+    # No sum over all results, however many there are.
+    least = power.mcnemar_gain(10**9, 0.1, level)
+    assert least is not None and 1e-5 < least < 1e-4
+
+
+@pytest.mark.parametrize("level", [1e-15, 0.9, 0.999])
+def test_any_level_has_a_figure(level: float) -> None:
+    for gain in (
+        power.mcnemar_gain(5000, 0.1, level),
+        power.mcnemar_asked(0.1, 5000, 5000, level),
+        power.normal_gain(0.01, level),
+    ):
+        assert gain is not None and math.isfinite(gain)
+
+
 @pytest.mark.parametrize("level", [0.5, 0.05, 0.0025, 1 / 32, 1 / 1024])
 def test_the_least_wins_are_the_fewest_that_pass_without_a_loss(level: float) -> None:
     wins = bounds.least_wins(level)
@@ -109,6 +132,25 @@ def test_what_assess_must_show_makes_the_forecast_nine_in_ten() -> None:
         assert stats.norm.cdf(shift / math.sqrt(1 + ratio)) == pytest.approx(0.9)
 
 
+def test_what_assess_must_show_is_where_the_rule_itself_asks() -> None:
+    gain = power.mcnemar_asked(0.1, 4000, 2000, FIRST)
+    assert gain is not None
+    wins, losses = round(2000 * (0.1 + gain)), round(2000 * (0.1 - gain))
+    forecast = gate.power(jnp.int32(wins), jnp.int32(losses), 0.5, jnp.log(FIRST))
+    assert float(forecast) == pytest.approx(gate.LEAST_POWER, abs=0.02)
+
+    def outcomes(gain: float) -> power.Outcomes:
+        return power.excesses(power.around(0.2, gain), 0.0, 1.0)
+
+    asked = power.betting_asked(outcomes, 1.0, 2000, FIRST, 1000)
+    assert asked is not None
+    (high, _), (low, _) = outcomes(asked)
+    excess = jnp.array([high, low] * 500)
+    stake = betting.bet(excess, 2000, jnp.log(FIRST))
+    forecast = betting.power(excess, stake, 2000, jnp.log(FIRST))
+    assert float(forecast) == pytest.approx(gate.LEAST_POWER, abs=0.02)
+
+
 def test_where_more_must_be_won_than_differ_all_that_differ_are_won() -> None:
     gain = power.mcnemar_asked(0.1, 270, 269, FIRST)
     assert gain is not None
@@ -119,6 +161,13 @@ def test_where_more_must_be_won_than_differ_all_that_differ_are_won() -> None:
 
 
 # ---------------------------------------------------------------- betting
+
+
+def test_more_than_differ_can_be_gained_only_where_more_differ() -> None:
+    assert power.answers(0.1, 0.3) == power.answers(0.3, 0.3)
+    for outcomes in (power.answers(0.1, 0.05), power.answers(0.1, 0.3)):
+        assert sum(chance for _, chance in outcomes) == pytest.approx(1)
+        assert min(chance for _, chance in outcomes) >= 0
 
 
 def share_won(outcomes: power.Outcomes, examples: int, level: float, runs: int) -> float:

@@ -37,6 +37,7 @@ from ev3lang.plan.plan import (
     Perturbation,
     Plan,
     Reference,
+    Test,
 )
 from ev3lang.plan.prospects import Column
 from ev3lang.plan.show import examples_of, point_costs, preview
@@ -346,6 +347,13 @@ def test_unknown_rows_are_told_for_sizes_that_are_assumed(first: Plan) -> None:
     assert "question mark" in explain_preview(shown)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 7])
+def test_splits_of_next_to_nothing_show_nothing(first: Plan, rows: int) -> None:
+    shown = preview(attrs.evolve(first, data=attrs.evolve(first.data, rows=rows)))
+    assert set(shown.evidence.claims[0].rows[0].values) == {None}
+    assert "out of reach" in explain_preview(shown)
+
+
 def test_a_bootstrap_is_asked_until_rejections_have_spent_its_level(
     first: Plan, quality: ObjectivePlan
 ) -> None:
@@ -356,6 +364,19 @@ def test_a_bootstrap_is_asked_until_rejections_have_spent_its_level(
     (claim,) = preview(attrs.evolve(first, rule=Gate(claims, 1e-4))).evidence.claims
     assert claim.rejections == 0
     assert [each is None for each in claim.rows[0].values] == [True, True, True, False, False]
+
+
+def test_the_reason_for_rule_gate_is_told(first: Plan, quality: ObjectivePlan) -> None:
+    accuracy = Claim(first.objectives[0], 1.0, 0.0, "mcnemar")
+    fresh = endless(first)
+
+    def why(plan: Plan, rule: Gate) -> str:
+        return preview(attrs.evolve(plan, rule=rule)).evidence.why
+
+    assert "finite" in why(first, Gate((accuracy,), 0.05))
+    assert "the spec asks" in why(fresh, Gate((accuracy,), 0.05))
+    assert "asks anew" in why(fresh, Gate((accuracy,), 0.05, is_each_time=True))
+    assert "no value" in why(fresh, Gate((Claim(quality, 1.0, 0.0, "bootstrap"),), 0.05))
 
 
 def test_a_challenger_is_told_in_iterations(first: Plan) -> None:
@@ -385,7 +406,7 @@ def test_guards_say_whether_they_can_be_proven(
     accuracy = first.objectives[0]
 
     def guard(measure: ObjectivePlan, factor: float, margin: float, *, is_proven: bool) -> Guard:
-        test = "bootstrap" if measure is quality else "betting"
+        test: Test = "bootstrap" if measure is quality else "betting"
         claim = Claim(measure, factor, margin, test)
         return Guard("a guard", claim, is_strict=False, is_proven=is_proven)
 

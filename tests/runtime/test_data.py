@@ -148,6 +148,11 @@ def test_examples_in_two_splits_are_found() -> None:
     [
         (attrs.evolve(DIGITS, batch=2000), "batch of 2000 is larger than the explore split", True),
         (
+            attrs.evolve(DIGITS, batch=64, evaluate=5),
+            "evaluation of 320 is larger than the assess split",
+            True,
+        ),
+        (
             attrs.evolve(DIGITS, split=Split((1.0, 0, 0, 0), "label", 0)),
             "the assess split of digits is empty",
             True,

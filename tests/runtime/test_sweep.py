@@ -8,10 +8,13 @@ import math
 import signal
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,7 +27,7 @@ from ev3lang.runtime import report as reports
 from ev3lang.runtime import sweep_report, terminal
 from ev3lang.runtime.events import Event, IterationDone, PointEnded, PointStarted, RunStarted
 from ev3lang.runtime.faults import MemoryFault
-from ev3lang.runtime.interrupts import interruptible
+from ev3lang.runtime.interrupts import computed, interruptible
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.run import run
 from ev3lang.runtime.sweep import SweepResult, sweep
@@ -361,19 +364,35 @@ def test_a_point_that_loses_every_candidate_is_a_failed_one(tmp_path: Path) -> N
 
 
 def test_too_little_memory_is_a_fault_with_words() -> None:
-    import jax
-
-    def work() -> None:
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+    def work() -> jax.Array:
+        # more than an address can reach: refused whatever the machine has
+        return jnp.zeros((2**20, 2**30), jnp.float32)
 
     with pytest.raises(MemoryFault, match="not enough memory: Out of memory allocating"):
-        interruptible(work)
+        interruptible(partial(computed, work))
 
     def other() -> None:
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         interruptible(other)
+
+
+def test_fewer_go_side_by_side_where_memory_is_too_small_for_all(tmp_path: Path) -> None:
+    beside: list[int] = []
+
+    def listen(event: Event) -> None:
+        """Says at the first try, as a device would, that three are too many."""
+        if isinstance(event, PointStarted):
+            beside.append(event.beside)
+        if isinstance(event, RunStarted) and beside[-1] == 2:
+            raise MemoryFault("the device has not enough memory")
+
+    text = f"{SPEC}sweep {{ seed in 0 to 2 }}\n"
+    swept = told(text, tmp_path / "out", most_lanes=3, listen=listen)
+    assert beside == [2, 0, 1]
+    assert swept.statuses == ["done"] * 3
+    assert len(list((tmp_path / "out" / "points").iterdir())) == 3
 
 
 # ---------------------------------------------------------------- interruption
