@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ev3lang.catalog.index import COMING
 from ev3lang.diagnostics.page import codes, page
 from ev3lang.explain.builtin import FAMILIES, Description, descriptions
 
@@ -39,9 +38,6 @@ def _catalog() -> str:
     for kind, title in FAMILIES.items():
         parts.append(f"## {title}")
         parts += [_entry(each) for each in found if each.kind == kind]
-    parts.append("## Still to come")
-    parts.append("Names that the language keeps for what is not there yet.")
-    parts.append("\n".join(f"- `{name}`: {what}" for name, what in COMING.items()))
     return "\n\n".join(parts) + "\n"
 
 

@@ -29,6 +29,25 @@ def is_built(path: Path) -> bool:
 
 BUILT = [path for path in SPECS if is_built(path)]
 
+AFTER = re.compile(r"^  after \d+ iterations without progress \{.*?\}\n", re.DOTALL | re.MULTILINE)
+"""What follows a stop of progress, in a spec's own layout: still to come."""
+
+
+def without_growth(text: str) -> str:
+    """The spec without what it does when progress stops, and without what only that reads."""
+    stripped = AFTER.sub("", text)
+    if stripped == text:
+        return text
+    return re.sub(r"^metric size = .*\n", "", stripped, flags=re.MULTILINE)
+
+
+def is_all_but_growth_built(path: Path) -> bool:
+    found = analyze(Source(str(path), without_growth(path.read_text(encoding="utf-8"))))
+    return all(each.code != NOT_BUILT for each in found.diagnostics)
+
+
+RUNNABLE = [path for path in SPECS if is_all_but_growth_built(path)]
+
 
 @pytest.fixture(scope="module")
 def stand_ins(repository: Path) -> ModuleType:
@@ -48,25 +67,32 @@ def test_a_spec_has_no_error_and_stays_put(path: Path) -> None:
 
 
 def test_every_kind_of_task_can_be_run() -> None:
-    names = {path.stem for path in BUILT}
+    names = {path.stem for path in RUNNABLE}
+    assert {path.stem for path in BUILT} <= names
     assert {
         "digits_images",
         "distill",
         "few_labels",
         "first",
         "labels",
+        "language_model",
+        "no_gradient",
         "patients",
+        "regression",
+        "sentences",
         "sequences",
+        "stream",
         "sweep",
         "table",
+        "two_tasks",
     } <= names
 
 
-@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
 def test_a_spec_runs_two_iterations(
     path: Path, stand_ins: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = without_growth(path.read_text(encoding="utf-8"))
     for name in re.findall(r'"data/([\w.]+)"', text):
         stand_ins.WRITERS[name](tmp_path / "data" / name)
     # What costs time here is compiling, not steps: fewer of them, and of the teacher's epochs.

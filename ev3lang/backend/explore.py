@@ -253,7 +253,8 @@ class StreamPlan:
 def stream_plans(plan: Plan) -> dict[str, StreamPlan]:
     """Every stream that the candidates read, by its name."""
     found: dict[str, StreamPlan] = {}
-    for candidate in (*plan.descents, *plan.evolutions):
+    candidates: tuple[Descent | Evolution, ...] = (*plan.descents, *plan.evolutions)
+    for candidate in candidates:
         name = stream_name(plan, candidate)
         steps = candidate.steps if isinstance(candidate, Descent) else candidate.generations
         steps = max(steps, found[name].steps if name in found else 0)

@@ -60,6 +60,3 @@ PERTURBATIONS: Mapping[str, Operation] = _by_name(search.PERTURBATIONS)
 GROWTH: Mapping[str, Operation] = _by_name(search.GROWTH)
 AUGMENTATIONS: Mapping[str, Operation] = _by_name(search.AUGMENTATIONS)
 RULES: Mapping[str, Operation] = _by_name(search.RULES)
-
-COMING: Mapping[str, str] = MappingProxyType({})
-"""Names of the language that have no entry yet, each with what it is."""

@@ -185,7 +185,6 @@ class Layer:
     inner        the option that holds a pipe of layers, for `residual` and `repeat`; `shape` is
                  given the shape that comes out of that pipe in its place
     takes        `tokens` for a layer that turns whole numbers into vectors
-    is_built     whether the backend has it; else a spec with it is checked and can't be run
     """
 
     name: str
@@ -196,7 +195,6 @@ class Layer:
     inner: str | None = None
     takes: Literal["numbers", "tokens"] = "numbers"
     source: str = ""
-    is_built: bool = True
 
 
 @attrs.frozen(eq=False)
@@ -229,7 +227,6 @@ class DataSource:
     rows_option the option that states the count; without it the source is endless
     unscaled  fields whose numbers differ in scale by orders of magnitude
     declares_fields  whether the spec declares the fields, as for files
-    is_built  whether it can be read; else a spec with it is checked and can't be run
     """
 
     name: str
@@ -240,7 +237,6 @@ class DataSource:
     rows_option: str | None = None
     source: str = ""
     declares_fields: bool = False
-    is_built: bool = True
     unscaled: tuple[str, ...] = ()
 
 

@@ -323,8 +323,6 @@ def _augment(
         is_image = info is not None and info.type.is_tensor and len(info.type.dimensions) == 3
         if info is not None and operation.name not in ("gaussian_noise", "mixup") and not is_image:
             checking.report(errors.augments_images(written.span, operation.name, info.type))
-        if not AUGMENTATIONS[operation.name].is_built:
-            checking.report(errors.not_built_yet(written.span, f"`{operation.name}`"))
         found.append(operation)
     return typed.AugmentInfo(item.field.text, tuple(found)) if found else None
 

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import attrs
 
-from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
+from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import SAME, Dimension, Function, Level, Option, Type, Value
 from ev3lang.catalog.units import UNITS
 from ev3lang.check import declarations, errors, externs, models, operators, typed
@@ -240,9 +240,6 @@ def _name(checking: Checking, name: tree.Name, scope: Scope) -> typed.Expr | Non
         hint = f"call it, as in `{name.text}(…)`"
         checking.report(errors.no_value(name.span, f"the function `{name.text}`", hint))
         return None
-    if name.text in COMING:
-        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
-        return None
     if checking.names.has_unknown_fields:
         return None
     known = (*scope.parameters, *checking.names.declared, *checking.names.fields, *FUNCTIONS)
@@ -447,11 +444,6 @@ def _call(checking: Checking, call: tree.Call, scope: Scope) -> typed.Expr | Non
             return None
     if name.text in FUNCTIONS:
         return _function(checking, FUNCTIONS[name.text], call, scope)
-    if name.text in COMING:
-        for argument in call.arguments:
-            note_names(checking, argument.value)
-        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
-        return None
     if name.text in LAYERS or name.text in OPTIMIZERS or name.text in SOURCES:
         what = "layer" if name.text in LAYERS else "optimizer"
         what = "source of data" if name.text in SOURCES else what
@@ -470,7 +462,7 @@ def _call(checking: Checking, call: tree.Call, scope: Scope) -> typed.Expr | Non
 
 
 def note_names(checking: Checking, expression: tree.Expression) -> None:
-    """Count the names in an expression that can't be typed yet as used."""
+    """Count the names in an expression that can't be typed as used."""
     for node in tree.walk(expression):
         if isinstance(node, tree.Name):
             checking.used.add(node.text)

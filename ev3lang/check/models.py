@@ -9,7 +9,7 @@ from typing import Literal
 
 import attrs
 
-from ev3lang.catalog.index import COMING, FUNCTIONS, LAYERS, OPTIMIZERS
+from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS
 from ev3lang.catalog.layers import ACTIVATIONS
 from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
 from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
@@ -83,10 +83,10 @@ def forward(
 
 @attrs.frozen
 class _Pipe:
-    """Layers checked so far; `output` is None behind a layer that can't be run yet."""
+    """Layers one after the other, and the shape of what comes out of the last."""
 
     layers: tuple[typed.LayerInfo, ...]
-    output: tuple[Dimension, ...] | None
+    output: tuple[Dimension, ...]
 
 
 def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | None:
@@ -110,7 +110,7 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
         if pipe is None:
             return None
         wanted = output.dimensions or (1,)
-        if pipe.output is not None and pipe.output != wanted:
+        if pipe.output != wanted:
             last = _stages(declaration.layers)[-1]
             checking.report(
                 errors.output_shape(last.span, pipe.output, declaration.output.span, output)
@@ -286,51 +286,39 @@ def _pipe(
     vocabulary  how many tokens there are, where tokens go into the first one
     """
     done: list[typed.LayerInfo] = []
-    current: tuple[Dimension, ...] | None = shape
+    current = shape
     stages = _stages(layers)
     for index, stage in enumerate(stages):
         width = last_width if index == len(stages) - 1 else None
         entry = _entry(checking, stage)
-        if isinstance(entry, Layer):
-            assert isinstance(stage, (tree.Name, tree.Call))
-            gives: Literal["numbers", "tokens"] = "numbers" if vocabulary is None else "tokens"
-            if entry.takes != gives:
-                checking.report(errors.layer_input(stage.span, entry.name, gives))
-                return None
-            info = None
-            if current is not None:
-                info = _layer(checking, entry, stage, current, width, vocabulary)
-            vocabulary = None
-            if info is None and current is not None:
-                return None
-            if info is not None:
-                done.append(info.layers[0])
-                current = info.output
-        elif entry is None:
+        if entry is None:
             return None
-        else:
-            current = None
+        assert isinstance(stage, (tree.Name, tree.Call))
+        gives: Literal["numbers", "tokens"] = "numbers" if vocabulary is None else "tokens"
+        if entry.takes != gives:
+            checking.report(errors.layer_input(stage.span, entry.name, gives))
+            return None
+        info = _layer(checking, entry, stage, current, width, vocabulary)
+        vocabulary = None
+        if info is None:
+            return None
+        done.append(info.layers[0])
+        current = info.output
     return _Pipe(tuple(done), current)
 
 
-def _entry(checking: Checking, stage: tree.Expression) -> Layer | str | None:
-    """The layer that a stage names; words for one to come; None, reported, for no layer."""
+def _entry(checking: Checking, stage: tree.Expression) -> Layer | None:
+    """The layer that a stage names; None, reported, for no layer."""
     if not isinstance(stage, (tree.Name, tree.Call)):
         checking.report(errors.wrong_type(stage.span, "a layer", f"`{stage.span.text}`"))
         return None
     name = stage.function if isinstance(stage, tree.Call) else stage
     if name.text in LAYERS:
-        entry = LAYERS[name.text]
-        if not entry.is_built:
-            checking.report(errors.not_built_yet(name.span, f"`{name.text}`"))
-        return entry
-    if name.text in COMING:
-        checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
-        return COMING[name.text]
+        return LAYERS[name.text]
     if name.text in FUNCTIONS or name.text in OPTIMIZERS or name.text in checking.names.declared:
         checking.report(errors.wrong_type(stage.span, "a layer", f"`{name.text}`"))
         return None
-    checking.report(errors.unknown_name(name, (*LAYERS, *COMING), "layer"))
+    checking.report(errors.unknown_name(name, LAYERS, "layer"))
     return None
 
 
@@ -368,8 +356,6 @@ def _layer(
         inner = _inner(checking, entry, bound, shape)
         if inner is None:
             return None
-        if inner.output is None:
-            return _Pipe((_info(entry, options, inner, shape, shape),), None)
         options[entry.inner] = inner.output
     try:
         output = entry.shape(shape, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ev3lang.catalog.index import COMING, OPTIMIZERS
+from ev3lang.catalog.index import OPTIMIZERS
 from ev3lang.catalog.optimizers import DECAYS, DECAYS_ALL, DECAYS_UNMASKED
 from ev3lang.catalog.signature import Optimizer, Option, Value
 from ev3lang.check import errors, expressions, typed
@@ -20,7 +20,7 @@ def optimizer(checking: Checking, expression: tree.Expression) -> typed.Optimize
         declaration = checking.names.declared.get(expression.text)
         if isinstance(declaration, tree.Optimizer):
             return _declared(checking, declaration)
-        if declaration is not None or expression.text not in (*OPTIMIZERS, *COMING):
+        if declaration is not None or expression.text not in OPTIMIZERS:
             _not_an_optimizer(checking, expression, declaration)
             return None
     return _chain(checking, expression, write_expression(expression))
@@ -61,7 +61,6 @@ def _chain(
     stages = expression.stages if isinstance(expression, tree.Pipe) else (expression,)
     links: list[typed.LinkInfo] = []
     cut: tree.DecayOnly | None = None
-    is_whole = True
     roles: set[str] = set()
     for stage in stages:
         if isinstance(stage, tree.DecayOnly):
@@ -74,10 +73,6 @@ def _chain(
             checking.report(errors.wrong_type(stage.span, "an optimizer", f"`{stage.span.text}`"))
             return None
         name = stage.function if isinstance(stage, tree.Call) else stage
-        if name.text in COMING:
-            checking.report(errors.not_built_yet(name.span, f"`{name.text}`, {COMING[name.text]},"))
-            is_whole = False
-            continue
         entry = OPTIMIZERS.get(name.text)
         if entry is None:
             _not_an_optimizer(checking, name, checking.names.declared.get(name.text))
@@ -101,13 +96,13 @@ def _chain(
             expected = f"`{AVERAGE}` as the last link, since it averages what all others make"
             checking.report(errors.wrong_type(stage.span, expected, "a link before others"))
             return None
-    if is_whole and "optimizer" not in roles:
+    if "optimizer" not in roles:
         checking.report(errors.no_learning_rate(expression.span))
         return None
     if cut is not None and not _can_cut(checking, cut, stages, links):
         return None
     decays: Literal["all", "matrices"] = "all" if cut is None else "matrices"
-    return typed.OptimizerInfo(name_of_chain, tuple(links), decays) if is_whole else None
+    return typed.OptimizerInfo(name_of_chain, tuple(links), decays)
 
 
 AVERAGE = "params_ema"

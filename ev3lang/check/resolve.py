@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from ev3lang.catalog.index import COMING, SOURCES
+from ev3lang.catalog.index import SOURCES
 from ev3lang.catalog.signature import Type
 from ev3lang.check import errors
 from ev3lang.diagnostics.diagnostic import Diagnostic
@@ -162,7 +162,7 @@ def _arguments(names: ResolvedProgram, call: tree.Call, found: dict[Span, Span])
 
 def _is_known(origin: tree.Expression) -> bool:
     name = origin.function if isinstance(origin, tree.Call) else origin
-    return isinstance(name, tree.Name) and (name.text in SOURCES or name.text in COMING)
+    return isinstance(name, tree.Name) and name.text in SOURCES
 
 
 def _add_fields(

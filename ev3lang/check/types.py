@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ev3lang.catalog.index import COMING, SOURCES
+from ev3lang.catalog.index import SOURCES
 from ev3lang.catalog.signature import (
     KINDS,
     SCALARS,
@@ -75,16 +75,10 @@ def source_options(
         checking.report(errors.wrong_type(origin.span, "a source of data", origin.span.text))
         return None
     name = origin.function if isinstance(origin, tree.Call) else origin
-    if name.text in COMING:
-        expressions.note_names(checking, origin)
-        checking.report(errors.not_built_yet(origin.span, f"`{name.text}`, {COMING[name.text]},"))
-        return None
     entry = SOURCES.get(name.text)
     if entry is None:
-        checking.report(errors.unknown_name(name, (*SOURCES, *COMING), "source of data"))
+        checking.report(errors.unknown_name(name, SOURCES, "source of data"))
         return None
-    if not entry.is_built:
-        checking.report(errors.not_built_yet(origin.span, f"reading `{name.text}`"))
     bound = bind(checking, origin, [option.name for option in entry.options])
     if bound is None:
         return None

@@ -102,13 +102,11 @@ def descriptions() -> Iterator[Description]:
 
 def names() -> tuple[str, ...]:
     """All that `explain_builtin` knows."""
-    return tuple(dict.fromkeys((*(each.name for each in descriptions()), *index.COMING)))
+    return tuple(dict.fromkeys(each.name for each in descriptions()))
 
 
 def explain_builtin(name: str) -> str | None:
     """What there is to say of a name, as text; None for a name that is no built-in."""
-    if name in index.COMING:
-        return f"{name}: {index.COMING[name]}\n\n  It belongs to the language and is not there yet."
     found = [each for each in descriptions() if each.name == name]
     return "\n\n".join(map(_text, found)) if found else None
 
@@ -395,7 +393,6 @@ def _layer(entry: Layer) -> Description:
         facts=tuple(facts),
         source=entry.source,
         example=example,
-        is_built=entry.is_built,
     )
 
 
@@ -450,7 +447,6 @@ def _source(entry: DataSource) -> Description:
         facts=tuple(facts),
         source=entry.source,
         example=f"data examples = {call}{block}",
-        is_built=entry.is_built,
     )
 
 

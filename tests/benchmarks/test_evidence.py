@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 import scipy.stats
 
 from benchmarks import moves, planted, promise
+from benchmarks.__main__ import RESULTS
 from benchmarks.whole import ENDLESS, whole
 from ev3lang.backend.sources import gaussian_clusters
 from ev3lang.backend.state import Decision
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
 def test_a_whole_run_is_as_long_as_its_plan_says_and_makes_its_last_query() -> None:
@@ -74,6 +81,7 @@ def test_challengers_find_a_planted_gain() -> None:
     assert result["iteration of the first acceptance, median"] <= 12
 
 
+@pytest.mark.slow
 def test_rules_of_moving_are_compared_in_pairs() -> None:
     wine = next(task for task in moves.TASKS if task.source == "wine")
     result = moves.measure([wine], splits=[0, 1], seeds=[0])
@@ -87,3 +95,11 @@ def test_rules_of_moving_are_compared_in_pairs() -> None:
         gain = found["worth"]["current"]["mean"] - first
         assert beside == pytest.approx(gain, abs=0.02)
         assert f"| wine | `{move}` |" in moves.table(result)
+
+
+@pytest.mark.parametrize("benchmark", [moves, promise], ids=["moves", "promise"])
+def test_the_page_on_evidence_shows_the_kept_table(benchmark: Any) -> None:
+    name = benchmark.__name__.rpartition(".")[2]
+    kept = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    assert benchmark.table(kept) in (DOCS / "evidence.md").read_text("utf-8")
+    assert kept["repeat"] in (DOCS / "evidence.md").read_text("utf-8")

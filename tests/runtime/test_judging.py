@@ -221,15 +221,15 @@ def test_a_split_of_one_class_has_no_auc(tmp_path: Path) -> None:
     """Ordered by the time they came, all of the assess split's patients are of one kind."""
     time = np.arange(200)
     rows = [f"{t},{np.sin(t):.3f},{int(80 <= t < 160)}" for t in time]
-    (tmp_path / "patients.csv").write_text("\n".join(["time,level,ill", *rows]))
+    (tmp_path / "patients.csv").write_text("\n".join(["day,level,ill", *rows]))
     text = """\
 ev3 1
 
 data patients = csv("patients.csv") {{
-  time: f32
+  day: f32
   level: f32
   ill: class[2]
-  split explore 40%, assess 20%, adapt 20%, report 20% ordered by time
+  split explore 40%, assess 20%, adapt 20%, report 20% ordered by day
   batch 16
 }}
 model net: level -> logits(ill) = mlp(hidden: [4])

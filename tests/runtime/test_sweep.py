@@ -28,6 +28,7 @@ from ev3lang.runtime import sweep_report, terminal
 from ev3lang.runtime.events import Event, IterationDone, PointEnded, PointStarted, RunStarted
 from ev3lang.runtime.faults import MemoryFault
 from ev3lang.runtime.interrupts import computed, interruptible
+from ev3lang.runtime.intervals import Interval
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.run import run
 from ev3lang.runtime.sweep import SweepResult, sweep
@@ -503,7 +504,7 @@ def made(values: list[float], widths: list[int], seeds: list[int]) -> sweep_repo
             "done",
             split="report",
             outcome=Outcome.ITERATIONS,
-            metrics={"accuracy": sweep_report.Interval(value, None, None, 15)},
+            metrics={"accuracy": Interval(value, None, None, 15)},
         )
         for number, (value, width, seed) in enumerate(zip(values, widths, seeds, strict=True), 1)
     )
