@@ -29,9 +29,9 @@ ALONE_ON = ("cpu",)
 
 Measured on digits, four candidates of 50 steps with mlps of 16 and 64, four seeds, two cores, as
 processor time an iteration and seed: one after the other 8.7 and 21.9 ms; side by side, one vmap
-over the states, 16.6 and 34.8; in two threads 7.6 and 23.5, as the candidates keep the cores busy by
-themselves. Compiling takes 4.5 s, side by side 7 to 8. On other devices small networks leave most
-of the device idle; that seeds side by side make use of it has not been measured.
+over the states, 16.6 and 34.8; in two threads 7.6 and 23.5, as the candidates keep the cores busy
+by themselves. Compiling takes 4.5 s, side by side 7 to 8. On other devices small networks leave
+most of the device idle; that seeds side by side make use of it has not been measured.
 """
 
 MOST_LANES = 16

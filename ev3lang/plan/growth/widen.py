@@ -1,0 +1,172 @@
+"""Wider layers: units are copied, and what is multiplied by a unit is shared by its copies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ev3lang.plan.growth.copies import (
+    SILENT,
+    Along,
+    Copies,
+    Growth,
+    Recipe,
+    Unfit,
+    written,
+)
+from ev3lang.plan.growth.widths import After, Use, Width, Widths, groups_after, widths
+from ev3lang.plan.plan import ModelPlan, Operation
+
+
+def widen(model: ModelPlan, operation: Operation) -> Growth:
+    """More units in every hidden layer, in the embedding and in every block.
+
+    A width of n units has the nearest whole number to factor x n, and one more at least. Heads
+    and the groups of a group norm stay whole: there the factor is of their number, except that
+    for a whole factor each group has each of its units as often and there are as many groups. A
+    resnet's factor is that of its first stage.
+    Raises Unfit for a model that can't keep its function so.
+    Source: Chen, Goodfellow and Shlens (2016), arXiv:1511.05641, section 2.2.
+    """
+    return _grown(model, operation, lambda found: found.growing)
+
+
+def widen_stage(model: ModelPlan, operation: Operation) -> Growth:
+    """As `widen`, in one hidden layer: the model's dense layers, convolutions and embeddings."""
+    return _grown(model, operation, lambda found: [_stage(found, operation)])
+
+
+def fresh(model: ModelPlan, operation: Operation) -> Growth:
+    """As wide as `widen` makes it, with weights that are drawn anew."""
+    found = widths(model)
+    after = _after(found.growing, _factor(operation))
+    _require_growth(found.growing, operation)
+    return Growth(found.rebuilt(after), None)
+
+
+def _grown(
+    model: ModelPlan, operation: Operation, chosen: Callable[[Widths], list[Width]]
+) -> Growth:
+    found = widths(model)
+    growing = chosen(found)
+    _require_growth(growing, operation)
+    after = _after(growing, _factor(operation))
+    copies = {each: _copies(each, after, operation) for each in found.made if each.into is None}
+
+    def along(use: Use | None) -> Along | None:
+        how = None if use is None else copies[use.width.one]
+        return None if use is None or how is None else Along(how, use.role, use.places)
+
+    recipes = {path: Recipe(path, tuple(map(along, axes))) for path, axes in found.arrays.items()}
+    noise = dict[str, Any](operation.options)["noise"]
+    return Growth(found.rebuilt(after), recipes, noise)
+
+
+def _factor(operation: Operation) -> float:
+    return float(dict[str, Any](operation.options)["factor"])
+
+
+def _require_growth(growing: list[Width], operation: Operation) -> None:
+    if not growing:
+        raise Unfit(
+            f"{written(operation)} finds no layer that can be wider: all widths are those of the "
+            "data or of the output"
+        )
+
+
+def _stage(found: Widths, operation: Operation) -> Width:
+    number = int(dict[str, Any](operation.options)["stage"])
+    if any(layer.name == "resnet" for layer in found.model.layers.layers):
+        raise Unfit(
+            f"{written(operation)} can't take one stage of a resnet: its plan has one width, that "
+            "of the first stage"
+        )
+    if number > len(found.hidden):
+        raise Unfit(
+            f"{written(operation)} names hidden layer {number}, and {len(found.hidden)} can be "
+            "wider"
+        )
+    return found.hidden[number - 1]
+
+
+def _after(growing: list[Width], factor: float) -> After:
+    """How many units a width has where these grow."""
+
+    def after(width: Width) -> int:
+        own = width.one
+        if own.follows is not None:
+            return own.times * after(own.follows)
+        return own.granule * more(own.size // own.granule, factor) if own in growing else own.size
+
+    return after
+
+
+def more(count: int, factor: float) -> int:
+    """The nearest whole number to factor x count, above it at least; halves are rounded up."""
+    return max(count + 1, math.floor(count * factor + 0.5))
+
+
+# ---------------------------------------------------------------- which unit copies which
+
+
+def _copies(width: Width, after: After, operation: Operation) -> Copies | None:
+    """How a width grows, None where it doesn't. Raises Unfit where norms would see a change."""
+    if after(width) == width.size:
+        return None
+    copies = Copies(width.size, _sources(width, after))
+    if width.is_normed and not copies.is_even:
+        if not width.can_be_silent or width.groups:
+            raise Unfit(
+                f"{written(operation)} would change what layer_norm makes of {width.size} units: "
+                "copied as often as each other they keep their mean and variance, so take a "
+                "whole factor, such as 2x"
+            )
+        silent = (SILENT,) * (after(width) - width.size)
+        return attrs.evolve(copies, source=(*range(width.size), *silent))
+    for groups in sorted(width.groups):
+        if not copies.keeps(groups, groups_after(width, groups, after)):
+            raise Unfit(
+                f"{written(operation)} would change what group_norm makes of {width.size} "
+                f"channels in {groups} groups: take a whole factor, such as 2x, or "
+                "`shortcut: projection`"
+            )
+    return copies
+
+
+def _sources(width: Width, after: After) -> tuple[int, ...]:
+    size, wide = width.size, after(width)
+    if width.around is not None:
+        return _around(width, width.around, after)
+    if wide % size == 0 and not width.head:
+        return _each(size, wide)
+    # Whole heads and groups one after the other, from the first on again where they are used up.
+    group = width.head or math.lcm(1, *(size // groups for groups in width.groups))
+    return tuple(
+        first % (size // group) * group + place
+        for first in range(wide // group)
+        for place in range(group)
+    )
+
+
+def _each(size: int, wide: int) -> tuple[int, ...]:
+    """Each unit several times, its copies beside each other: groups and their shares stay."""
+    return tuple(place // (wide // size) for place in range(wide))
+
+
+def _around(width: Width, inner: Width, after: After) -> tuple[int, ...]:
+    """Channels of zeros around those of the width before, half of them on each side."""
+    size, wide = width.size - inner.size, after(width) - after(inner)
+    first = size // 2
+    middle = _sources(inner, after) if after(inner) != inner.size else tuple(range(inner.size))
+    zeros = [place if place < first else place + inner.size for place in range(size)]
+    is_whole = size > 0 and wide % size == 0
+    outer = [zeros[place] for place in (_each(size, wide) if is_whole else _cycle(size, wide))]
+    split = wide // 2
+    return (*outer[:split], *(first + place for place in middle), *outer[split:])
+
+
+def _cycle(size: int, wide: int) -> tuple[int, ...]:
+    return tuple(place % size for place in range(wide))
