@@ -27,6 +27,7 @@ from ev3lang.backend import (
     models,
     mutation,
     optimizers,
+    progress,
     recent,
     reference,
     streams,
@@ -326,6 +327,8 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
         accepted_values=values,
         current_steps=zero,
         accepted_steps=zero,
+        descended=zero,
+        progress=progress.start(plan),
         lost_in_a_row=zero,
         outcome=jnp.int32(Outcome.RUNNING),
         leading=zero,
@@ -391,7 +394,10 @@ def iterate(
     else:
         splits = _splits(plan, data, state.key, fields, iteration)
         state, verdict = adapt.decide(plan, state, base, splits, any_finite)
-    state = recent.remember(state, verdict.decision == Decision.ACCEPTED)
+    is_accepted = verdict.decision == Decision.ACCEPTED
+    state = recent.remember(state, is_accepted)
+    standing = assess.means(plan.measures, state.current_values)
+    state = progress.followed(plan, state, is_accepted, standing)
     state = attrs.evolve(state, outcome=adapt.outcome(plan, state))
     return state, _record(
         plan,
@@ -404,6 +410,7 @@ def iterate(
         is_present=explored.is_present,
         is_finite=ranking.is_finite,
         keeps=ranking.keeps,
+        steps=explored.steps,
         chosen=jnp.where(any_finite, ranking.best, -1),
         moved=ranking.leads,
     )
@@ -419,7 +426,9 @@ def run(
 ) -> tuple[RunState, Record, Array, Record]:
     """Up to `count` iterations, and at the spec's own stop the last query: a segment."""
     plan = fused.plan
-    blank = blank_record(len(plan.candidates), len(plan.measures), len(plan.guards))
+    blank = blank_record(
+        len(plan.candidates), len(plan.measures), len(plan.guards), len(plan.descents)
+    )
     ring = jax.tree.map(lambda leaf: jnp.zeros((SEGMENT, *leaf.shape), leaf.dtype), blank)
     time = jnp.where(is_time_up, jnp.int32(Outcome.TIME), jnp.int32(Outcome.RUNNING))
     state = attrs.evolve(state, outcome=adapt.first(state.outcome, time))
@@ -478,7 +487,7 @@ def _measured_anew(plan: Plan, state: RunState, fields: Fields) -> RunState:
 
 def _moved(plan: Plan, state: RunState, explored: Explored, ranking: assess.Ranking) -> RunState:
     """Current in the place of the best candidate where it leads; optimizers go on, or anew."""
-    steps = [candidate.steps for candidate in plan.descents] + [0] * len(plan.others)
+    steps = jnp.pad(explored.steps, (0, len(plan.others)))
     is_lost = ~jnp.any(ranking.is_finite)
     return attrs.evolve(
         state,
@@ -486,8 +495,8 @@ def _moved(plan: Plan, state: RunState, explored: Explored, ranking: assess.Rank
         current_values=pick(ranking.leads, ranking.values, state.current_values),
         leading=ranking.leading,
         front=_front(plan, state, explored, ranking),
-        current_steps=state.current_steps
-        + jnp.where(ranking.leads, jnp.asarray(steps, jnp.int32)[ranking.best], 0),
+        current_steps=state.current_steps + jnp.where(ranking.leads, steps[ranking.best], 0),
+        descended=state.descended + jnp.sum(explored.steps),
         factors=mutation.kept(
             state.factors, explored.factors, jnp.where(ranking.leads, ranking.best, -1)
         ),

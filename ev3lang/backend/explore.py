@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import evolution, mutation, optimizers, recent, streams
+from ev3lang.backend import evolution, mutation, optimizers, progress, recent, streams
 from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
@@ -49,6 +49,7 @@ class Explored:
     losses: Array  # [K] float32, mean over the steps; NaN for those that descend none
     is_present: Array  # [K] bool, False for those that are not there yet
     factors: Array  # [D, M] float32, what the descents' mutated options were multiplied by
+    steps: Array  # [D] int32, gradient steps of the descents
 
     @property
     def is_sound(self) -> Array:
@@ -67,10 +68,11 @@ def explore(
     plan = fused.plan
     moved_streams, batches = _draw(plan, state, data, block)
     factors = mutation.drawn(plan, state)
+    lengths = progress.lengths(plan, state)
     weights, losses, is_present = [], [], []
     opt_states: tuple[PyTree, ...] = ()
     if plan.descents:
-        rolled = _rolled(fused, state, data, batches, factors)
+        rolled = _rolled(fused, state, data, batches, factors, lengths)
         weights, losses = [rolled.weights], [rolled.losses]
         is_present, opt_states = [jnp.ones(len(plan.descents), bool)], rolled.opt_states
     for other in plan.others:
@@ -86,6 +88,7 @@ def explore(
         jnp.concatenate(losses),
         jnp.concatenate(is_present),
         factors,
+        lengths,
     )
 
 
@@ -130,8 +133,9 @@ def _rolled(
     data: Data,
     batches: dict[str, Batches],
     factors: Array,
+    lengths: Array,
 ) -> Rolled:
-    """Every descent's roll-out, in order."""
+    """Every descent's roll-out, in order; `lengths` [D] int32 are their steps."""
     plan = fused.plan
     start, restore = held(state.current, explored_chains(plan))
     groups = []
@@ -152,6 +156,7 @@ def _rolled(
             opt_states=[_opt_state(plan, state, k) for k in group.candidates],
             keys=_dropout_keys(plan, group, state),
             batches=jax.tree.map(lambda each, steps=group.steps: each[:steps], batches),
+            count=None if plan.patience is None else lengths[group.candidates[0]],
             stream_of=[stream_name(plan, candidate) for candidate in candidates],
             read=partial(read, plan.data, data),
         )
@@ -256,7 +261,7 @@ def stream_plans(plan: Plan) -> dict[str, StreamPlan]:
     candidates: tuple[Descent | Evolution, ...] = (*plan.descents, *plan.evolutions)
     for candidate in candidates:
         name = stream_name(plan, candidate)
-        steps = candidate.steps if isinstance(candidate, Descent) else candidate.generations
+        steps = candidate.longest if isinstance(candidate, Descent) else candidate.generations
         steps = max(steps, found[name].steps if name in found else 0)
         found[name] = StreamPlan(candidate.batch, steps, rows_of(plan.data, candidate))
     return found
@@ -298,12 +303,25 @@ def _draw(
                 # known examples that are fewer than a batch are used whole
                 batch=min(stream.batch, count_of(data, stream.pool)),
                 steps=stream.steps,
+                count=_count(plan, state, name),
             )
             if stream.pool:
                 rows = data.pools[stream.pool][rows]
             drawn = rows if block is None else block.at(state.iteration, name)
             batches[name] = (drawn, step_keys(plan.data, augment_key, stream.steps))
     return moved, batches
+
+
+def _count(plan: Plan, state: RunState, name: str) -> Array | None:
+    """How many batches of a stream this iteration reads, None for as many as it ever does."""
+    if plan.patience is None:
+        return None
+    lengths = progress.lengths(plan, state)
+    read = [lengths[k] for k, each in enumerate(plan.descents) if stream_name(plan, each) == name]
+    read += [
+        jnp.int32(each.generations) for each in plan.evolutions if stream_name(plan, each) == name
+    ]
+    return jnp.max(jnp.stack(read))
 
 
 def step_keys(data: DataPlan, key: Array, steps: int) -> Array | None:

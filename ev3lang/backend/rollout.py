@@ -40,6 +40,7 @@ class Task:
     batches    each stream's, under its name
     stream_of  which of them each candidate reads
     read       from one step's part of a stream's batches to its fields
+    count      [] int32, how many of the steps are taken; None for all of them
     """
 
     losses: Sequence[Expr]
@@ -55,6 +56,7 @@ class Task:
     batches: dict[str, Batches]
     stream_of: Sequence[str]
     read: Callable[[Batches], Fields]
+    count: Array | None = None
 
     def known(self, fields: Fields) -> Memo:
         """What the losses need of a batch that no gradient reaches; each part finds its own."""
@@ -106,8 +108,7 @@ def _one_body(task: Task) -> Rolled:
         for opt_state, decay in zip(task.opt_states, task.averages, strict=True)
     ]
     batches = {name: task.batches[name] for name in task.stream_of}
-    ended, losses = jax.lax.scan(body, carry, (batches, task.keys))
-    steps = len(losses)
+    ended, losses, steps = steps_of(body, carry, (batches, task.keys), task.count)
     return Rolled(
         stack(
             [
@@ -116,8 +117,33 @@ def _one_body(task: Task) -> Rolled:
             ]
         ),
         tuple(opt_state for _, opt_state, _ in ended),
-        jnp.mean(losses, axis=0),
+        losses,
     )
+
+
+def steps_of(
+    body: Callable[[PyTree, PyTree], tuple[PyTree, Array]],
+    carry: PyTree,
+    each: PyTree,
+    count: Array | None,
+) -> tuple[PyTree, Array, int | Array]:
+    """What steps end with, the mean of their losses, and how many there were.
+
+    each    what every step reads, along the leading axis
+    count   [] int32, how many of them are taken; None for all, in a scan that needs no indexing
+    """
+    if count is None:
+        ended, losses = jax.lax.scan(body, carry, each)
+        return ended, jnp.mean(losses, axis=0), len(losses)
+
+    def at(step: Array, held: tuple[PyTree, Array]) -> tuple[PyTree, Array]:
+        ended, losses = body(held[0], jax.tree.map(lambda leaf: leaf[step], each))
+        return ended, held[1] + losses
+
+    first = jax.tree.map(lambda leaf: leaf[0], each)
+    losses = jax.eval_shape(body, carry, first)[1]
+    ended, total = jax.lax.fori_loop(0, count, at, (carry, jnp.zeros(losses.shape, losses.dtype)))
+    return ended, total / count, count
 
 
 def _stacked(task: Task) -> Rolled:
@@ -164,9 +190,9 @@ def _stacked(task: Task) -> Rolled:
         return (followed, tuple(opt_state for _, opt_state in updated)), losses
 
     carry = (stack([task.start.learned for _ in candidates]), tuple(task.opt_states))
-    (stacked, opt_states), losses = jax.lax.scan(body, carry, (task.batches[stream], task.keys))
-    weights = Held(stacked, task.start.statistics)
-    return Rolled(weights, opt_states, jnp.mean(losses, axis=0))
+    ended, losses, _ = steps_of(body, carry, (task.batches[stream], task.keys), task.count)
+    stacked, opt_states = ended
+    return Rolled(Held(stacked, task.start.statistics), opt_states, losses)
 
 
 def _apart(task: Task) -> Rolled:

@@ -88,6 +88,16 @@ class Recent:
 
 @pytree
 @attrs.frozen(eq=False)
+class Progress:
+    """How long a run has had no progress, and how far its roll-outs were stretched."""
+
+    stalled: Array  # [] int32, iterations since the last progress or the last change for want of it
+    best: Array  # [P] float32, the best of current on assess by each key, so that more is better
+    stretch: Array  # [] float32, what roll-outs are longer by than the spec begins with
+
+
+@pytree
+@attrs.frozen(eq=False)
 class RunState:
     """All a step reads and writes; all a checkpoint holds.
 
@@ -113,6 +123,8 @@ class RunState:
     proofs: Proofs
     challengers: Challengers | None  # of rule challenger alone
     front: Front | None  # of a ranking by pareto alone
+    descended: Array  # [] int32, gradient steps of all candidates so far
+    progress: Progress | None  # of a spec that does something for want of it
     factors: Array  # [D, M] float32, what each descent's M mutated options are multiplied by
     recent: Recent | None  # where a candidate averages accepted models
 
@@ -134,6 +146,7 @@ class Record:
     is_finite: Array  # [K] bool, False where quarantined or absent
     keeps: Array  # [K, G] bool, which guards each candidate keeps
     leading: Array  # [] int32, the ranking's key that led
+    steps: Array  # [D] int32, gradient steps that each descent took
     chosen: Array  # [] int32, the best candidate, -1 where all are lost
     moved: Array  # [] bool, whether it became current
     decision: Array  # [] int32, a Decision
@@ -153,7 +166,7 @@ class Record:
     outcome: Array  # [] int32, an Outcome
 
 
-def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
+def blank_record(candidates: int, objectives: int, guards: int = 0, descents: int = 0) -> Record:
     """A record of zeros: the shapes and dtypes of every record of the plan."""
     whole, real = jnp.int32(0), jnp.float32(0)
     return Record(
@@ -166,6 +179,7 @@ def blank_record(candidates: int, objectives: int, guards: int = 0) -> Record:
         is_finite=jnp.zeros(candidates, bool),
         keeps=jnp.zeros((candidates, guards), bool),
         leading=whole,
+        steps=jnp.zeros(descents, jnp.int32),
         chosen=whole,
         moved=jnp.bool_(False),
         decision=whole,

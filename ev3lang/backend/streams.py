@@ -70,30 +70,40 @@ def start(key: Array, count: int) -> Stream:
     return Stream(permutation=order(key, zero, count), cursor=zero, epoch=zero)
 
 
-def draw(stream: Stream, key: Array, *, batch: int, steps: int) -> tuple[Stream, Array]:
-    """The rows of the next `steps` batches.
+def draw(
+    stream: Stream, key: Array, *, batch: int, steps: int, count: Array | None = None
+) -> tuple[Stream, Array]:
+    """The rows of the next `steps` batches, or of the next `count` of at most so many.
 
     key       [] the stream's own, the same at every call; epoch e is shuffled by (key, e)
-    returns   the stream behind them, and [steps, batch] int32 rows of the split
+    returns   the stream behind them, and [steps, batch] int32 rows of the split; zeros from
+              `count` on
 
     An epoch ends where less than a batch is left of it. Only the order is carried through the
     `cond`, outside the roll-out that reads the rows: one that carried weights would copy them
     every step, and a shuffle in every step would cost more than a small net's gradient.
     """
-    count = stream.permutation.shape[0]
-    assert batch <= count, f"a batch of {batch} from {count} examples passed the checks"
+    size = stream.permutation.shape[0]
+    assert batch <= size, f"a batch of {batch} from {size} examples passed the checks"
 
     def next_epoch(stream: Stream) -> Stream:
         epoch = stream.epoch + 1
-        return Stream(order(key, epoch, count), jnp.int32(0), epoch)
+        return Stream(order(key, epoch, size), jnp.int32(0), epoch)
 
     def one_batch(stream: Stream, _: None) -> tuple[Stream, Array]:
-        is_over = stream.cursor + batch > count
+        is_over = stream.cursor + batch > size
         stream = jax.lax.cond(is_over, next_epoch, lambda same: same, stream)
         rows = jax.lax.dynamic_slice_in_dim(stream.permutation, stream.cursor, batch)
         return attrs.evolve(stream, cursor=stream.cursor + batch), rows
 
-    return jax.lax.scan(one_batch, stream, length=steps)
+    if count is None:
+        return jax.lax.scan(one_batch, stream, length=steps)
+
+    def at(step: Array, carry: tuple[Stream, Array]) -> tuple[Stream, Array]:
+        stream, rows = one_batch(carry[0], None)
+        return stream, carry[1].at[step].set(rows)
+
+    return jax.lax.fori_loop(0, count, at, (stream, jnp.zeros((steps, batch), jnp.int32)))
 
 
 def order(key: Array, epoch: Array, count: int) -> Array:

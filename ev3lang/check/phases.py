@@ -162,10 +162,10 @@ def adapt(
     rule = only(checking, block.items, tree.Rule, "`rule`")
     move = only(checking, block.items, tree.Move, "`move`")
     stop = only(checking, block.items, tree.Stop, "`stop`")
+    after = only(checking, block.items, tree.After, "`after … without progress`")
+    patience = None if after is None else _after(checking, after)
     for item in block.items:
-        if isinstance(item, tree.After):
-            _after(checking, item)
-        elif isinstance(item, tree.Repeat):
+        if isinstance(item, tree.Repeat):
             counted(checking, item.amount, "passes", "a count of passes")
             checking.report(errors.not_built_yet(item.span, "`repeat`"))
     is_reference = reference.is_chosen(block.items)
@@ -195,6 +195,7 @@ def adapt(
         move="unless worse" if move is None else move.mode,
         evaluate=evaluate,
         stop=ends,
+        patience=patience,
         runs=checking.runs,
     )
 
@@ -331,16 +332,35 @@ def _declared_objective(checking: Checking, name: str) -> tree.Objective:
     return declaration
 
 
-def _after(checking: Checking, block: tree.After) -> None:
-    counted(checking, block.amount, "iterations", "a count of iterations")
+LONGEST = 10
+"""Roll-outs that are lengthened without a word of how far become at most so many times as long."""
+
+
+def _after(checking: Checking, block: tree.After) -> typed.PatienceInfo | None:
+    """What follows a stop of progress; None where it is at fault or can't be run yet."""
+    iterations = counted(checking, block.amount, "iterations", "a count of iterations")
     growth.check_growth(checking, block, _explored(checking))
-    for item in block.items:
-        if isinstance(item, tree.Lengthen):
-            counted(checking, item.factor, "factor", "a factor, such as `1.5x`")
-            if item.cap is not None:
-                counted(checking, item.cap, "steps", "a count of steps")
-            growth.check_lengthen(checking, item, _longest_roll_out(checking))
-    checking.report(errors.not_built_yet(block.amount.span, "`after … without progress`"))
+    lengthen = only(checking, block.items, tree.Lengthen, "`lengthen`")
+    factor = most = None
+    if lengthen is not None:
+        factor = counted(checking, lengthen.factor, "factor", "a factor, such as `1.5x`")
+        longest = _longest_roll_out(checking)
+        if lengthen.cap is not None:
+            most = counted(checking, lengthen.cap, "steps", "a count of steps")
+        elif longest is not None:
+            most = LONGEST * longest
+        growth.check_lengthen(checking, lengthen, longest)
+    others = [item for item in block.items if not isinstance(item, tree.Lengthen)]
+    if others:
+        what = "growing, or starting again, without progress"
+        checking.report(errors.not_built_yet(others[0].span, what))
+    if iterations is None or others:
+        return None
+    return typed.PatienceInfo(
+        int(iterations),
+        None if factor is None else float(factor),
+        None if most is None else int(most),
+    )
 
 
 def _explored(checking: Checking) -> tuple[str, ...]:

@@ -457,6 +457,19 @@ class GuardInfo:
 
 
 @attrs.frozen(eq=False)
+class PatienceInfo:
+    """What follows so many iterations without progress.
+
+    lengthen   the factor that roll-outs become longer by; None: they stay
+    most       steps that they become at most; None without `lengthen`
+    """
+
+    iterations: int
+    lengthen: float | None
+    most: int | None
+
+
+@attrs.frozen(eq=False)
 class AdaptInfo:
     """When a model is accepted and when the run ends.
 
@@ -477,6 +490,7 @@ class AdaptInfo:
     move: Literal["unless worse", "when better", "always"]
     evaluate: int | None
     stop: StopInfo
+    patience: PatienceInfo | None = None
     runs: int = 1
 
     @property

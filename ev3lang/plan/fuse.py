@@ -54,15 +54,15 @@ def fuse(plan: Plan, platform: str) -> FusedPlan:
     models and losses, never at how many candidates there are: adding one changes nothing else.
     """
     plan = simplify(plan)
-    groups: dict[tuple[int, int, int], list[int]] = {}
+    groups: dict[tuple[int, int, int, int], list[int]] = {}
     for index, candidate in enumerate(plan.descents):
-        alike = (candidate.steps, candidate.batch, candidate.parts)
+        alike = (candidate.steps, candidate.longest, candidate.batch, candidate.parts)
         groups.setdefault(alike, []).append(index)
     return FusedPlan(
         plan,
         tuple(
-            RollOuts(tuple(group), steps, _lowering(plan, group, platform))
-            for (steps, _, _), group in groups.items()
+            RollOuts(tuple(group), longest, _lowering(plan, group, platform))
+            for (_, longest, _, _), group in groups.items()
         ),
         _of_members(plan, platform),
     )

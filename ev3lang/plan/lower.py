@@ -59,6 +59,7 @@ def _without_externs(program: typed.TypedProgram) -> p.Plan:
                 batch=batch,
                 keeps_state=program.explore.state == "lasting",
                 parts=parts,
+                most=None if program.adapt.patience is None else program.adapt.patience.most,
             )
             for each in program.explore.descents
         ),
@@ -87,6 +88,7 @@ def _without_externs(program: typed.TypedProgram) -> p.Plan:
         precision=program.precision,
         runs=program.adapt.runs,
         guards=tuple(_guard(program, each) for each in program.guards),
+        patience=_patience(program.adapt.patience),
         others=tuple(_others(program)),
         mutations=tuple(
             p.Mutation(each.option, each.factors) for each in program.explore.mutations
@@ -312,6 +314,12 @@ def _rule(program: typed.TypedProgram) -> p.Rule:
         case "reference":
             assert adapt.widths is not None, "the checker fills in the widths"
             return p.Reference(claims, *adapt.widths, adapt.evaluate)
+
+
+def _patience(patience: typed.PatienceInfo | None) -> p.Patience | None:
+    if patience is None:
+        return None
+    return p.Patience(patience.iterations, patience.lengthen)
 
 
 def _claim(measure: p.ObjectivePlan, factor: float, margin: float) -> p.Claim:

@@ -347,6 +347,7 @@ class Descent:
             its random draws depend on it
     loss    averaged over a batch of examples and descended
     keeps_state  whether its optimizer state lasts from one iteration to the next
+    most    the steps that a roll-out may be lengthened to; None where it stays as it is
     parts   how many equal parts of a batch have their gradients computed one after the other
     """
 
@@ -358,6 +359,12 @@ class Descent:
     batch: int
     keeps_state: bool = True
     parts: int = 1
+    most: int | None = None
+
+    @property
+    def longest(self) -> int:
+        """The steps of its longest roll-out."""
+        return self.steps if self.most is None else max(self.steps, self.most)
 
 
 @attrs.frozen
@@ -560,6 +567,17 @@ Rule: TypeAlias = Gate | Challenger | Reference
 
 
 @attrs.frozen
+class Patience:
+    """What a run does after so many iterations without progress.
+
+    lengthen   the factor that roll-outs become longer by, up to each one's `most`; None: they stay
+    """
+
+    iterations: int
+    lengthen: float | None
+
+
+@attrs.frozen
 class Condition:
     """`accuracy >= 0.98`, read off the accepted model on assess."""
 
@@ -641,6 +659,7 @@ class Plan:
     others: tuple[Evolution | Perturbation | Averaged, ...] = ()
     mutations: tuple[Mutation, ...] = ()
     guards: tuple[Guard, ...] = ()
+    patience: Patience | None = None
     externs: tuple[Extern, ...] = ()
     runs: int = 1
 
@@ -700,6 +719,8 @@ class Plan:
 @attrs.frozen
 class RollOuts:
     """Candidates of one roll-out length that are lowered together.
+
+    steps      of the longest roll-out that they may come to
 
     lowering   `one body`: each step of all of them in one scan body, side by side;
                `vmap`: stacked along a leading axis; `apart`: one scan after the other

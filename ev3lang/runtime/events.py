@@ -50,6 +50,7 @@ class CandidateDone:
 
     is_quarantined  whether a value that is no finite number took it out of this iteration
     broken          the guards that it breaks, as the spec writes them
+    steps           gradient steps that it took, 0 for a candidate of another kind
     lost_by         the measures that are no number, or out of their range; empty where its loss or
                     weights took it out
     """
@@ -59,6 +60,7 @@ class CandidateDone:
     is_quarantined: bool
     broken: tuple[str, ...] = ()
     lost_by: tuple[str, ...] = ()
+    steps: int = 0
 
 
 @attrs.frozen
@@ -123,6 +125,20 @@ class Warned:
 
 
 @attrs.frozen
+class SearchChanged:
+    """The search goes on otherwise than before, for want of progress.
+
+    iteration  the last one before
+    what       in words
+    steps      gradient steps that each descent takes from now on
+    """
+
+    iteration: int
+    what: str
+    steps: Mapping[str, int]
+
+
+@attrs.frozen
 class Closed:
     """The last query to the adapt split, at the run's own stop."""
 
@@ -176,6 +192,7 @@ Event: TypeAlias = (
     RunStarted
     | Compiled
     | IterationDone
+    | SearchChanged
     | Warned
     | Closed
     | RunEnded
@@ -201,6 +218,7 @@ def line(event: Event) -> dict[str, Any] | None:
                         "quarantined": candidate.is_quarantined,
                         "broken": list(candidate.broken),
                         "lost_by": list(candidate.lost_by),
+                        "steps": candidate.steps,
                     }
                     for candidate in event.candidates
                 ],
@@ -212,6 +230,13 @@ def line(event: Event) -> dict[str, Any] | None:
                 "ledger": _ledger(event.evidence),
                 "current": _scores(event.current),
                 "accepted": _scores(event.accepted),
+            }
+        case SearchChanged():
+            return {
+                "event": "search",
+                "iteration": event.iteration,
+                "what": event.what,
+                "steps": dict(event.steps),
             }
         case Closed():
             return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,8 +40,31 @@ def interrupts(handle: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def stop_at_once() -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def ended_by_interrupts() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, on leaving at the latest.
+
+    Python drops one that comes up where nothing can be raised, and JAX has a callback of the
+    garbage collector that is such a place; nor is the drop told, as nothing is lost by it.
+    """
+    heard, tell = threading.Event(), sys.unraisablehook
+
+    def handle() -> None:
+        heard.set()
+        raise KeyboardInterrupt
+
+    def told(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            tell(dropped)
+
+    sys.unraisablehook = told
+    try:
+        with interrupts(handle):
+            yield
+            if heard.is_set():
+                raise KeyboardInterrupt
+    finally:
+        sys.unraisablehook = tell
 
 
 def computed(work: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from ev3lang.runtime.events import (
     Evidence,
     IterationDone,
     Scores,
+    SearchChanged,
 )
 from ev3lang.runtime.intervals import Interval, student_of, wilson
 from ev3lang.runtime.report import Proof
@@ -38,6 +39,7 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
                     for guard, is_kept in zip(plan.guards, record.keeps[k], strict=True)
                     if not is_kept
                 ),
+                steps=int(record.steps[k]) if k < len(plan.descents) else 0,
                 lost_by=tuple(
                     measure.name
                     for measure, is_sound in zip(plan.measures, record.is_sound[k], strict=True)
@@ -58,6 +60,19 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         if plan.ranking.kind == "priority"
         else None,
     )
+
+
+def changed(before: IterationDone, after: IterationDone) -> SearchChanged | None:
+    """What was changed of the search between two iterations, None for nothing."""
+    first, second = (
+        {each.name: each.steps for each in done.candidates if each.steps}
+        for done in (before, after)
+    )
+    if first == second:
+        return None
+    longest = max(second.values())
+    what = f"roll-outs lengthened to at most {longest} steps, for want of progress"
+    return SearchChanged(before.iteration, what, second)
 
 
 def closed(plan: Plan, record: Record) -> Closed:

@@ -25,7 +25,15 @@ from ev3lang.plan.plan import (
     Reference,
     Test,
 )
-from ev3lang.runtime.events import Closed, Decision, Evidence, IterationDone, interval_json, number
+from ev3lang.runtime.events import (
+    Closed,
+    Decision,
+    Evidence,
+    IterationDone,
+    SearchChanged,
+    interval_json,
+    number,
+)
 from ev3lang.runtime.intervals import Interval
 
 FORMAT_VERSION = "1.0"
@@ -122,6 +130,7 @@ class Report:
     """All a reader needs who hasn't seen the spec.
 
     asked       what the spec asks for, a heading and a sentence each
+    changes     of the search, for want of progress, in words
     split       what the metrics were measured on: `report`, which nothing was chosen by, or
                 `assess` for a run that ended otherwise than by its own stop
     metrics     model to metric to value; models are accepted, current and the baselines
@@ -146,6 +155,7 @@ class Report:
     rule: str
     ranked_by: str
     tried: tuple[Tried, ...]
+    changes: tuple[str, ...]
     acceptances: tuple[Acceptance, ...]
     claim: str
     front: tuple[FrontMember, ...]
@@ -173,6 +183,7 @@ def asked(plan: Plan, splits: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
         ("each iteration", _iteration(plan)),
         ("accepting", rule_words(plan)),
         *((("guards", words),) if (words := guard_words(plan)) else ()),
+        *((("without progress", patience_words(plan)),) if plan.patience is not None else ()),
         ("end", _stop(plan)),
     )
 
@@ -234,6 +245,20 @@ def guard_words(plan: Plan) -> str:
         for guard in plan.guards
     ]
     return f"none is accepted that breaks {_listed(guards)}" if guards else ""
+
+
+def patience_words(plan: Plan) -> str:
+    """What happens when progress stops; for a plan with patience."""
+    patience = plan.patience
+    assert patience is not None
+    wait = (
+        f"after {_counted(patience.iterations, 'iteration')} with neither an acceptance nor a new "
+        "best of current"
+    )
+    if patience.lengthen is None:
+        return f"{wait}: nothing"
+    longest = max((each.longest for each in plan.descents), default=0)
+    return f"{wait}, roll-outs become {patience.lengthen:g} times as long, up to {longest} steps"
 
 
 def _improves(plan: Plan) -> str:
@@ -434,6 +459,7 @@ class Tally:
 
     plan: Plan
     acceptances: list[Acceptance] = attrs.field(factory=list)
+    changes: list[str] = attrs.field(factory=list)
     queries: int = 0
     iterations: int = 0
     budget_left: float | None = None
@@ -464,6 +490,9 @@ class Tally:
         current = done.current[ranked_by].value
         self._current = current if math.isfinite(current) else None
         self._decide(done.decision, done.evidence, is_closing=False)
+
+    def change(self, changed: SearchChanged) -> None:
+        self.changes.append(f"after iteration {changed.iteration}: {changed.what}")
 
     def close(self, closed: Closed) -> None:
         self._decide(closed.decision, closed.evidence, is_closing=True)
@@ -572,6 +601,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "budget_left": number(report.budget_left),
         "rule": report.rule,
         "ranked_by": report.ranked_by,
+        "changes": list(report.changes),
         "candidates": [
             {**attrs.asdict(tried), "gain": number(tried.gain)} for tried in report.tried
         ],
@@ -623,6 +653,7 @@ def from_json(value: Mapping[str, Any]) -> Report:
         rule=value["rule"],
         ranked_by=value["ranked_by"],
         tried=tuple(Tried(**each) for each in value["candidates"]),
+        changes=tuple(value["changes"]),
         acceptances=tuple(
             Acceptance(**{**each, "proof": each["proof"] and Proof(**each["proof"])})
             for each in value["evidence"]

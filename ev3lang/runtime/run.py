@@ -52,10 +52,17 @@ from ev3lang.runtime.events import (
     Measuring,
     RunEnded,
     RunStarted,
+    SearchChanged,
     Warned,
 )
 from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.interrupts import begin, computed, interruptible, interrupts, stop_at_once
+from ev3lang.runtime.interrupts import (
+    begin,
+    computed,
+    ended_by_interrupts,
+    interruptible,
+    interrupts,
+)
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.ranges import Outside
 from ev3lang.runtime.report import Report, Tally
@@ -164,32 +171,33 @@ def run_together(
         externs.try_uses(plan, sizes.values())
         made: list[tuple[Path, bool]] = []
         try:
-            for lane in lanes:
-                is_new = lane.out is None or not lane.out.exists()
-                made.append((folder.create(lane.out, lane.plan), is_new))
-                where, _ = made[-1]
-                _write_inputs(where, lane, source, dataset.files, chosen, on)
-                lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
-            given = _given(plan, dataset, source, chosen, watch, lanes[0].listen)
-            weights = given.weights | teachers.frozen_weights(plan, given.weights)
-            emitted = partial(
-                emit,
-                fuse(plan, chosen.platform),
-                tables,
-                dataset.statistics,
-                weights,
-                feed.begin if is_streamed else None,
-            )
-            # weights that don't start fresh and streams have the seed in them
-            is_of_seed = bool(weights) or is_streamed
-            program = emitted() if is_of_seed else kept.program(plan, emitted)
-            # a program that was there before has heard of other runs
-            program.faults.clear()
-            with watch("compile_s"):
-                states = _compile(program, [lane.plan for lane in lanes])
-            _require_measured(lanes[0].plan, states[0])
-            for lane in lanes:
-                lane.listen(Compiled(watch.timings["compile_s"]))
+            with ended_by_interrupts():
+                for lane in lanes:
+                    is_new = lane.out is None or not lane.out.exists()
+                    made.append((folder.create(lane.out, lane.plan), is_new))
+                    where, _ = made[-1]
+                    _write_inputs(where, lane, source, dataset.files, chosen, on)
+                    lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
+                given = _given(plan, dataset, source, chosen, watch, lanes[0].listen)
+                weights = given.weights | teachers.frozen_weights(plan, given.weights)
+                emitted = partial(
+                    emit,
+                    fuse(plan, chosen.platform),
+                    tables,
+                    dataset.statistics,
+                    weights,
+                    feed.begin if is_streamed else None,
+                )
+                # weights that don't start fresh and streams have the seed in them
+                is_of_seed = bool(weights) or is_streamed
+                program = emitted() if is_of_seed else kept.program(plan, emitted)
+                # a program that was there before has heard of other runs
+                program.faults.clear()
+                with watch("compile_s"):
+                    states = _compile(program, [lane.plan for lane in lanes])
+                for lane, state in zip(lanes, states, strict=True):
+                    _require_measured(lane.plan, state)
+                    lane.listen(Compiled(watch.timings["compile_s"]))
         except BaseException:
             # nothing ran: nobody should take what is there for a run
             for where, is_new in made:
@@ -337,6 +345,7 @@ class _Running:
     tally: Tally
     outside: Outside
     outcome: Outcome = Outcome.RUNNING
+    last: IterationDone | None = None
     is_interrupted: bool = False
 
     def to_the_end(self, state: RunState) -> RunState:
@@ -409,7 +418,13 @@ class _Running:
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, IterationDone):
+            changed = None if self.last is None else records.changed(self.last, event)
+            self.last = event
+            if changed is not None:
+                self._tell(changed)
             self.tally.add(event)
+        elif isinstance(event, SearchChanged):
+            self.tally.change(event)
         elif isinstance(event, Closed):
             self.tally.close(event)
         self.log(event)
@@ -525,7 +540,7 @@ def _finish(
         *dataset.warnings,
         *_data_warnings(plan, dataset.tables),
     ]
-    with interrupts(stop_at_once):
+    with ended_by_interrupts():
         if run.outcome.is_own_stop:
             with watch("baselines_s"):
                 for baseline in plan.baselines:
@@ -561,6 +576,7 @@ def _finish(
         rule=reports.rule_words(plan),
         ranked_by=plan.ranking.keys[0].name,
         tried=run.tally.tried(),
+        changes=tuple(run.tally.changes),
         acceptances=_proven(plan, run, state),
         claim=reports.claim_words(
             plan, len(run.tally.acceptances), run.outcome, run.deciding_examples
@@ -627,7 +643,7 @@ def _front(state: RunState) -> list[tuple[reports.FrontMember, Params]]:
 def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
     if baseline.is_same_lineage:
         return int(state.accepted_steps)
-    return int(state.iteration) * sum(candidate.steps for candidate in plan.descents)
+    return int(state.descended)
 
 
 def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:

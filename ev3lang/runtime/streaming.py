@@ -47,6 +47,7 @@ def is_needed(plan: Plan, tables: Tables, chosen: jax.Device, above_bytes: int |
         return False
     trained = [model.name for model in plan.models if isinstance(model.start, TrainedBy)]
     wanting = [
+        *(["`lengthen`"] if plan.patience is not None else []),
         *(f"baseline {baseline.name}" for baseline in plan.baselines),
         *(f"the training of {name} before the run" for name in trained),
     ]

@@ -131,8 +131,12 @@ class SweepReport:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of all values that any point was measured by."""
-        return tuple(dict.fromkeys(name for point in self.points for name in point.metrics))
+        """The names of all values that any point that is done was measured by."""
+        return tuple(
+            dict.fromkeys(
+                name for point in self.points if point.status == "done" for name in point.metrics
+            )
+        )
 
 
 def done(point: PointResult, report: Report, folder: str) -> PointResult:

@@ -26,6 +26,7 @@ from ev3lang.runtime.events import (
     PointStarted,
     RunEnded,
     RunStarted,
+    SearchChanged,
     Warned,
 )
 from ev3lang.runtime.intervals import Interval
@@ -147,6 +148,8 @@ class _Lines:
                 if event.decision == "accepted" or is_last or now - self._last_s >= pause_s:
                     self._last_s = now
                     self._say(self._iteration(event))
+            case SearchChanged():
+                self._say(f"after iteration {event.iteration}: {event.what}")
             case Closed():
                 if event.decision != "not_asked":
                     self._say(f"last query: {event.decision}")
@@ -222,6 +225,8 @@ class _LiveDisplay:
                 self._draw()
             case IterationDone():
                 self._note(event)
+            case SearchChanged():
+                self._status = event.what
             case Closed():
                 pass
             case Warned():
@@ -419,6 +424,8 @@ def _tried(report: Report) -> Iterable[RenderableType]:
             gain + (" pp" if is_share and tried.gain is not None else ""),
         )
     yield table
+    for change in report.changes:
+        yield Text(change)
     yield Text(
         "best: iterations it ranked first; moved: it became current; lost: a value was not "
         f"finite; typical gain: median change of {report.ranked_by} on assess in one iteration",
@@ -596,7 +603,7 @@ def _sweep_parts(report: SweepReport, folder: str, width: int) -> Iterable[Rende
     yield Text(f"{report.rule[0].upper()}{report.rule[1:]}.")
     yield _heading("What each run came to")
     yield from _points(report, is_narrow)
-    if report.replicated:
+    if any(each.seeds for each in report.replicated):
         yield _heading("Over the seeds")
         yield from _over_seeds(report, is_narrow)
     yield Text.assemble("\nFiles are in ", (folder, HEADING))
@@ -621,11 +628,12 @@ def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
             ),
         )
     yield table
-    yield Text(
-        "Values of the accepted models, each on the report split, with 95% intervals over its "
-        "examples; several runs are read off the same examples, so the best of them flatters.",
-        DIM,
-    )
+    if report.metrics:
+        yield Text(
+            "Values of the accepted models, each on the report split, with 95% intervals over its "
+            "examples; several runs are read off the same examples, so the best of them flatters.",
+            DIM,
+        )
     for point in report.points:
         if point.reason is not None:
             yield Text(f"point {point.number} failed: {point.reason}", BAD)

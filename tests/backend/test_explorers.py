@@ -24,6 +24,7 @@ from ev3lang.backend.keys import named
 from ev3lang.backend.layout import held
 from ev3lang.backend.rollout import part
 from ev3lang.backend.state import Decision, Recent
+from ev3lang.backend.streams import Block
 from ev3lang.catalog.index import OPTIMIZERS
 from ev3lang.catalog.optimizers import FIXED
 from ev3lang.catalog.signature import Optimizer, Option
@@ -579,3 +580,30 @@ def test_a_spec_that_only_evolves_runs_in_a_segment_to_its_end() -> None:
     assert state.opt_states == ()
     assert np.all(np.isnan(records.loss[:5]))
     assert program.traces.count("segment") == 1
+
+
+def test_a_population_reads_the_same_batches_where_explore_stays_on_the_host() -> None:
+    plan = plan_of("evolve accuracy with evolution_strategy(population: 6) for 2 generations")
+    plan = attrs.evolve(plan, others=(attrs.evolve(plan.others[0], batch=24),))
+    ended = []
+    for feeder in (None, _Fed):
+        program = emit(fuse(plan, "cpu"), TABLES, feeder=feeder)
+        state = program.init(jax.random.key(plan.seed))
+        for _ in range(3):
+            state, _ = program.step(state)
+        ended.append(in_one(state.current))
+    np.testing.assert_allclose(ended[0], ended[1], atol=1e-6)
+
+
+class _Fed:
+    """Blocks of one iteration each, brought when they are asked for."""
+
+    def __init__(self, streams: Any) -> None:
+        self.streams = streams
+
+    def __call__(self, iteration: int) -> Block:
+        fields = {
+            name: {field: jnp.asarray(each) for field, each in stream.batches(iteration, 1).items()}
+            for name, stream in self.streams.items()
+        }
+        return Block(jnp.int32(iteration), fields)

@@ -192,7 +192,7 @@ def test_a_gradient_flows_where_the_entry_says_so(case: Case) -> None:
         return jnp.sum(weights * case(*full))
 
     if case.function.gradient_to is not None:
-        # Its value depends on no input that it has a gradient for, so no difference quotient has it.
+        # Its value depends on no input that has its gradient: no difference quotient knows it.
         names = [case.function.inputs[place].name for place in real]
         grads = jax.grad(weighted, argnums=tuple(real))(*(values[place] for place in real))
         for name, grad in zip(names, grads, strict=True):

@@ -113,7 +113,7 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
     )
     current = ended[chosen][0] if moved else state.current
     current_values = values[chosen] if moved else before
-    current_steps = int(state.current_steps) + moved * plan.descents[chosen].steps
+    current_steps = int(state.current_steps) + moved * _steps(plan.descents[chosen], state)
     lost_in_a_row = 0 if is_finite.any() else int(state.lost_in_a_row) + 1
     foretold = functools.partial(
         Foretold,
@@ -319,6 +319,14 @@ def _gradient(plan: Plan, candidate: Descent) -> Callable[..., Any]:
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
+def _steps(candidate: Descent, state: RunState) -> int:
+    """How long a candidate's roll-out is by now."""
+    if state.progress is None:
+        return candidate.steps
+    stretched = round(candidate.steps * float(state.progress.stretch))
+    return min(stretched, max(candidate.steps, candidate.most or 0))
+
+
 def _parts(fields: Fields, parts: int) -> list[Fields]:
     """The examples of a batch in equal parts, in their order."""
     size = len(next(iter(fields.values()))) // parts
@@ -338,11 +346,12 @@ def _batches(
     plan: Plan, tables: dict[str, Fields], state: RunState, candidate: Descent
 ) -> Iterator[Fields]:
     """A candidate's batches in this iteration."""
+    steps = _steps(candidate, state)
     is_fresh = plan.batches == "fresh"
     name = candidate.name if is_fresh else f"batches of {candidate.batch}"
     key = _key(state.key, "batches", name)
     if plan.data.split is None:
-        for step in range(candidate.steps):
+        for step in range(steps):
             step_key = _key(key, int(state.iteration), step)
             yield _fresh(plan, step_key, candidate.batch)
         return
@@ -350,7 +359,7 @@ def _batches(
     count = len(next(iter(fields.values())))
     stream = state.streams[name]
     order, cursor, epoch = list(np.asarray(stream.permutation)), int(stream.cursor), stream.epoch
-    for _ in range(candidate.steps):
+    for _ in range(steps):
         if len(order) - cursor < candidate.batch:
             cursor, epoch = 0, epoch + 1
             order = list(np.asarray(jax.random.permutation(_key(key, int(epoch)), count)))

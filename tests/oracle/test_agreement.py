@@ -23,6 +23,7 @@ from ev3lang.plan.plan import (
     Gate,
     Guard,
     ObjectivePlan,
+    Patience,
     Plan,
     Ranking,
     StopPlan,
@@ -194,6 +195,11 @@ PLANS = {
             _guard(CLIPPED, 1.0, -0.05, is_proven=False),
             _guard(examples.ACCURACY, 0.0, 0.4, is_proven=True),
         ),
+    ),
+    "roll-outs that become longer": attrs.evolve(
+        examples.FOUR,
+        descents=tuple(attrs.evolve(each, most=25) for each in examples.FOUR.descents[:2]),
+        patience=Patience(1, 1.5),
     ),
     "each time": attrs.evolve(
         examples.FOUR, rule=attrs.evolve(examples.gate(examples.ACCURACY), is_each_time=True)

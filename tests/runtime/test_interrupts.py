@@ -8,7 +8,12 @@ import time
 
 import pytest
 
-from ev3lang.runtime.interrupts import begin, interruptible, interrupts
+from ev3lang.runtime.interrupts import (
+    begin,
+    ended_by_interrupts,
+    interruptible,
+    interrupts,
+)
 
 
 def test_work_gives_its_result_or_its_failure() -> None:
@@ -49,3 +54,32 @@ def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Dropped:
+    """What the garbage collector calls, where nothing can be raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_ends_work_even_where_python_drops_it() -> None:
+    reached = []
+
+    def drops() -> None:
+        with ended_by_interrupts():
+            Dropped()
+            reached.append("the end")
+
+    def raises() -> None:
+        with ended_by_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("behind it")
+
+    for interrupted in (drops, raises):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    assert reached == ["the end"]
+    with ended_by_interrupts():
+        pass

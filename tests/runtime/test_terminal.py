@@ -57,6 +57,7 @@ def report() -> Report:
         rule=reports.rule_words(PLAN),
         ranked_by=PLAN.ranking.keys[0].name,
         tried=tally.tried(),
+        changes=(),
         acceptances=tuple(tally.acceptances),
         claim=reports.claim_words(PLAN, len(tally.acceptances), Outcome.ITERATIONS, 22),
         front=(),
