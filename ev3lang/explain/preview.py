@@ -152,7 +152,9 @@ def _candidates(preview: Preview) -> Iterator[str]:
 def _what(candidate: CandidateCost) -> str:
     match candidate.kind:
         case "descent":
-            return counted(candidate.steps, "gradient step", "gradient steps")
+            steps = counted(candidate.steps, "gradient step", "gradient steps")
+            more = candidate.longest > candidate.steps
+            return steps + (f", at most {grouped(candidate.longest)}" if more else "")
         case "evolution":
             generations = counted(candidate.steps, "generation", "generations")
             return f"{generations} of {grouped(candidate.population)}"

@@ -57,6 +57,7 @@ class CandidateCost:
     """What a candidate takes each iteration.
 
     steps        gradient steps of a descent, generations of an evolution, else 0
+    longest      the same where roll-outs may become longer; work is told of `steps`
     population   members of a generation, else 0
     batch        examples of a step or a generation, else 0
     flops        without those of frozen models; None where a model's aren't known
@@ -65,6 +66,7 @@ class CandidateCost:
     name: str
     kind: Literal["descent", "evolution", "perturbation", "average"]
     steps: int
+    longest: int
     population: int
     batch: int
     flops: int | None
@@ -314,16 +316,18 @@ def _candidate(plan: Plan, candidate: Candidate, sizes: Mapping[str, int] | None
         case Descent(name=name, loss=loss, steps=steps):
             batch = _batch(plan, loss, candidate.batch, sizes)
             work = _times(steps * batch, _of_step(plan, loss))
-            return CandidateCost(name, "descent", steps, 0, batch, work)
+            return CandidateCost(name, "descent", steps, candidate.longest, 0, batch, work)
         case Evolution(name=name, population=population, generations=generations):
             batch = _batch(plan, candidate.objective.value, candidate.batch, sizes)
             forward = _passes(plan, _applications(candidate.objective.value))
             work = _times(population * generations * batch, forward)
-            return CandidateCost(name, "evolution", generations, population, batch, work)
+            return CandidateCost(
+                name, "evolution", generations, generations, population, batch, work
+            )
         case Perturbation(name=name):
-            return CandidateCost(name, "perturbation", 0, 0, 0, 0)
+            return CandidateCost(name, "perturbation", 0, 0, 0, 0, 0)
         case Averaged(name=name):
-            return CandidateCost(name, "average", 0, 0, 0, 0)
+            return CandidateCost(name, "average", 0, 0, 0, 0, 0)
 
 
 def _work(plan: Plan, sizes: Mapping[str, int] | None) -> Work:
