@@ -152,9 +152,9 @@ def _candidates(preview: Preview) -> Iterator[str]:
 def _what(candidate: CandidateCost) -> str:
     match candidate.kind:
         case "descent":
-            steps = counted(candidate.steps, "gradient step", "gradient steps")
-            more = candidate.longest > candidate.steps
-            return steps + (f", at most {grouped(candidate.longest)}" if more else "")
+            if candidate.longest > candidate.steps:
+                return f"{grouped(candidate.steps)} to {grouped(candidate.longest)} gradient steps"
+            return counted(candidate.steps, "gradient step", "gradient steps")
         case "evolution":
             generations = counted(candidate.steps, "generation", "generations")
             return f"{generations} of {grouped(candidate.population)}"
