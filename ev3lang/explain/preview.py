@@ -153,7 +153,7 @@ def _what(candidate: CandidateCost) -> str:
     match candidate.kind:
         case "descent":
             if candidate.longest > candidate.steps:
-                return f"{grouped(candidate.steps)} to {grouped(candidate.longest)} gradient steps"
+                return f"{grouped(candidate.steps)} to {grouped(candidate.longest)} steps"
             return counted(candidate.steps, "gradient step", "gradient steps")
         case "evolution":
             generations = counted(candidate.steps, "generation", "generations")

@@ -28,7 +28,6 @@ WITHOUT_A_BAD_SPEC = {
 RIGHT_IS_NOT_BUILT_YET = {
     "archive-never-fills",  # an archive
     "augments-images",  # augmented data
-    "average-too-long",  # an average of accepted models
     "cap-below-start",  # what happens without progress
     "empty-range",  # a sweep
     "extern-target",  # a function from outside
