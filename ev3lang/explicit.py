@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ev3lang.analysis import analyze, default_name
-from ev3lang.check import data, reference, typed
+from ev3lang.check import data, judging, reference, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_EVALUATION
 from ev3lang.check.power import DEFAULT_CONFIDENCE
@@ -130,8 +130,9 @@ class _Writing:
             for item in block.items:
                 if isinstance(item, tree.Accept):
                     self.accept(item)
-            rule = "rule challenger" if is_endless else "rule gate"
-            statements += _unless(block.items, tree.Rule, rule)
+            accept = next((each for each in block.items if isinstance(each, tree.Accept)), None)
+            rule = judging.rule_in_force(self.checking, accept, is_endless=is_endless)
+            statements += _unless(block.items, tree.Rule, f"rule {rule}")
             statements += _unless(block.items, tree.Move, "move unless worse")
         if is_endless:
             evaluate = f"evaluate {DEFAULT_EVALUATION} batches"

@@ -50,7 +50,7 @@ def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> 
     """
     grown = growth(model, operation)
     if grown.recipes is None:
-        return models.init(grown.plan, key)
+        return jax.jit(functools.partial(models.init, grown.plan))(key)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     made: Params = {}
     for path, shape in _arrays(_shaped(grown.plan)):
@@ -90,8 +90,10 @@ def max_output_change(
 
     x   [B, *model.input]; nothing is dropped, and batch norm goes by its running statistics
     """
-    before = np.asarray(models.apply(model, params, x), np.float64)
-    after = np.asarray(models.apply(grown, grown_params, x), np.float64)
+    before, after = (
+        np.asarray(jax.jit(functools.partial(models.apply, plan))(own, x), np.float64)
+        for plan, own in ((model, params), (grown, grown_params))
+    )
     largest = float(np.max(np.abs(before)))
     return float(np.max(np.abs(after - before))) / (largest or 1.0)
 

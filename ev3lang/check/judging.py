@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from ev3lang.check import declarations, errors, expressions, typed
 from ev3lang.check.arguments import known_number
@@ -293,6 +294,34 @@ def acceptable(checking: Checking, info: typed.ObjectiveInfo, place: Span) -> bo
         checking.report(errors.unknown_range(place, info.name))
         return False
     return True
+
+
+def default_rule(
+    objectives: Iterable[typed.ObjectiveInfo], *, is_endless: bool, is_each_time: bool
+) -> Literal["gate", "challenger"]:
+    """The rule where a spec names none.
+
+    `challenger` where every decision has fresh examples that bets can be placed on, else `gate`.
+    """
+    has_bets = all(each.value.facts.level == "example" for each in objectives)
+    return "challenger" if is_endless and has_bets and not is_each_time else "gate"
+
+
+def rule_in_force(
+    checking: Checking, accept: tree.Accept | None, *, is_endless: bool
+) -> Literal["gate", "challenger"]:
+    """The rule of a spec without a fault that names none."""
+    found: tuple[typed.ObjectiveInfo | None, ...] = ()
+    if accept is not None and accept.objective is not None:
+        found = (objective_info(checking, accept.objective),)
+    elif checking.names.assess is not None:
+        keys = ranking(checking, checking.names.assess)
+        found = () if keys is None else keys.keys
+    return default_rule(
+        [each for each in found if each is not None],
+        is_endless=is_endless,
+        is_each_time=accept is not None and accept.scope == "each time",
+    )
 
 
 def margin(

@@ -275,7 +275,8 @@ def _rule(
     of_sets = [each for each in objectives if each.value.facts.level == "set"]
     is_each_time = accepting is not None and accepting.scope == "each time"
     if rule is None:
-        return ("challenger" if is_endless and not of_sets and not is_each_time else "gate"), None
+        plain = judging.default_rule(objectives, is_endless=is_endless, is_each_time=is_each_time)
+        return plain, None
     name = next((each for each in _RULES if each == rule.name.text), None)
     if name is None:
         checking.report(errors.unknown_choice(rule.name, "rule", _RULES))

@@ -13,7 +13,7 @@ import attrs
 from ev3lang.analysis import Analysis, default_name
 from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES
 from ev3lang.catalog.signature import Option
-from ev3lang.check import data, declarations, models, reference, sweeps, typed
+from ev3lang.check import data, declarations, judging, models, reference, sweeps, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_EVALUATION
 from ev3lang.check.power import DEFAULT_CONFIDENCE
@@ -573,16 +573,18 @@ class _Spec:
         lines: list[str] = []
         accept = _first(block.items, tree.Accept)
         rule = _first(block.items, tree.Rule)
-        widths = None
-        if rule is not None and reference.is_chosen(block.items):
-            widths = reference.widths(self.checking, rule)
-        if accept is not None:
-            lines += self.acceptance(accept, is_bounded=widths is None)
         is_endless = any(
             info is not None and info.is_endless
             for info in (data.data(self.checking, each) for each in self.all_of(tree.Data))
         )
-        plain = "challenger, because examples are fresh" if is_endless else "gate"
+        widths = None
+        if rule is not None and reference.is_chosen(block.items):
+            widths = reference.widths(self.checking, rule)
+        if accept is not None:
+            lines += self.acceptance(accept, is_bounded=widths is None, is_endless=is_endless)
+        plain: str = judging.rule_in_force(self.checking, accept, is_endless=is_endless)
+        if plain == "challenger":
+            plain = "challenger, because examples are fresh"
         value = "" if rule is None else write_expression(rule.rule)
         lines.append(self.setting("rule", rule, value, plain))
         lines += self.move(block) if widths is None else _competition(*widths)
@@ -613,10 +615,13 @@ class _Spec:
         }["unless worse" if move is None else move.mode]
         yield f"  the best candidate becomes the model that exploring goes on from {when}"
 
-    def acceptance(self, accept: tree.Accept, *, is_bounded: bool) -> Iterator[str]:
+    def acceptance(
+        self, accept: tree.Accept, *, is_bounded: bool, is_endless: bool
+    ) -> Iterator[str]:
         objective = "the leading objective" if accept.objective is None else accept.objective.text
         margin = "" if accept.margin is None else f" by {write_number(accept.margin)}"
-        yield f"accept when {objective} improves{margin} on the adapt split {self.at(accept)}"
+        where = "fresh examples" if is_endless else "the adapt split"
+        yield f"accept when {objective} improves{margin} on {where} {self.at(accept)}"
         if not is_bounded:
             return
         scope = accept.scope or "over the run"

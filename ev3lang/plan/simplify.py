@@ -5,7 +5,16 @@ from __future__ import annotations
 import attrs
 
 from ev3lang.catalog.signature import Type
-from ev3lang.plan.plan import Apply, Evolution, Expr, Forward, Plan
+from ev3lang.plan.plan import (
+    Apply,
+    Claim,
+    Evolution,
+    Expr,
+    Forward,
+    Mean,
+    ObjectivePlan,
+    Plan,
+)
 
 
 def simplify(plan: Plan) -> Plan:
@@ -13,18 +22,27 @@ def simplify(plan: Plan) -> Plan:
     return attrs.evolve(
         plan,
         descents=tuple(attrs.evolve(c, loss=stable(c.loss)) for c in plan.descents),
-        objectives=tuple(attrs.evolve(o, value=stable(o.value)) for o in plan.objectives),
+        objectives=tuple(map(_objective, plan.objectives)),
+        ranking=attrs.evolve(plan.ranking, keys=tuple(map(_objective, plan.ranking.keys))),
+        rule=attrs.evolve(plan.rule, claims=tuple(map(_claim, plan.rule.claims))),
+        guards=tuple(attrs.evolve(g, claim=_claim(g.claim)) for g in plan.guards),
         shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
         baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),
         others=tuple(
-            attrs.evolve(
-                each, objective=attrs.evolve(each.objective, value=stable(each.objective.value))
-            )
+            attrs.evolve(each, objective=_objective(each.objective))
             if isinstance(each, Evolution)
             else each
             for each in plan.others
         ),
     )
+
+
+def _objective(objective: ObjectivePlan) -> ObjectivePlan:
+    return attrs.evolve(objective, value=stable(objective.value))
+
+
+def _claim(claim: Claim) -> Claim:
+    return attrs.evolve(claim, measure=_objective(claim.measure))
 
 
 def stable(expr: Expr) -> Expr:
@@ -33,6 +51,8 @@ def stable(expr: Expr) -> Expr:
     `kl_divergence(softmax(a), softmax(b))` takes the logarithm of what softmax may have rounded to
     0: its value is then infinite and its gradient not a number. `log_softmax` loses nothing.
     """
+    if isinstance(expr, Mean):
+        return attrs.evolve(expr, value=stable(expr.value))
     if not isinstance(expr, (Apply, Forward)):
         return expr
     expr = attrs.evolve(expr, inputs=tuple(stable(part) for part in expr.inputs))

@@ -162,7 +162,7 @@ class _Lines:
 
     def _iteration(self, done: IterationDone) -> str:
         assert self._plan is not None, "iterations come after the start"
-        objective = self._plan.ranking.keys[0]
+        objective = _leading(self._plan, done)
         value = _objective_text(objective)
         best = "all candidates lost" if done.chosen is None else f"best {done.chosen}"
         return (
@@ -288,7 +288,7 @@ class _LiveDisplay:
         if done is None:
             return _one_line(head.append(f"  {self._status}", DIM))
         pace = Text(f"iteration {done.iteration}{_of(plan)}  ").append(self._status, DIM)
-        objective = plan.ranking.keys[0]
+        objective = _leading(plan, done)
         return Group(
             _one_line(head),
             _one_line(pace),
@@ -303,7 +303,7 @@ class _LiveDisplay:
         plan = self._started.plan
         is_narrow = self._console.width < NARROW
         table = _table("candidate", "best", *([] if is_narrow else ["lost"]))
-        objectives = [plan.ranking.keys[0]] if is_narrow else list(plan.objectives)
+        objectives = [_leading(plan, done)] if is_narrow else list(plan.objectives)
         for objective in objectives:
             table.add_column(objective.name, justify="right", no_wrap=True)
         # as many as fit on the screen with what stands around them
@@ -361,6 +361,13 @@ def _point_title(started: PointStarted) -> str:
 def _point_line(ended: PointEnded) -> str:
     became = "failed: " if ended.is_failed else ""
     return f"point {ended.number} of {ended.count} ({ended.settings}): {became}{ended.words}"
+
+
+def _leading(plan: Plan, done: IterationDone) -> ObjectivePlan:
+    """What an iteration is told by: the objective that led it, or what the ranking begins with."""
+    return next(
+        (key for key in plan.ranking.keys if key.name == done.leading), plan.ranking.keys[0]
+    )
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
