@@ -1,128 +1,47 @@
-"""Growth keeps what a network computes, and training goes on from there."""
+"""Growth keeps what a network computes, whatever it is made of."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from ev3lang.backend import models
-from ev3lang.backend.growth import (
-    grow,
-    grow_group,
-    grow_opt_state,
-    is_carried,
-    max_output_change,
-)
-from ev3lang.backend.optimizers import build
-from ev3lang.catalog.index import GROWTH, LAYERS, OPTIMIZERS
-from ev3lang.catalog.signature import Type
+from ev3lang.backend.growth import grow, grow_group, max_output_change
+from ev3lang.catalog.index import GROWTH, LAYERS
 from ev3lang.plan.growth import grown, widths
 from ev3lang.plan.growth.copies import Unfit
 from ev3lang.plan.growth.grown import fits, grown_plan, grown_plans
 from ev3lang.plan.growth.widen import more
-from ev3lang.plan.plan import LayerPlan, Layers, Link, ModelPlan, Operation, OptimizerPlan
+from ev3lang.plan.plan import ModelPlan, Operation
 from ev3lang.plan.work import parameters
-
-KEY = jax.random.key(0)
+from tests.backend.networks import (
+    KEY,
+    Stage,
+    batch,
+    mlp,
+    model,
+    operation,
+    resnet,
+    shapes,
+    transformer,
+    weights,
+)
 
 SLOWLY = settings(
-    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 """Each example compiles its own shapes: a few are what a test can pay."""
 
 CLOSE = 1e-5
 """Relative to the largest output: float32 rounds sums over some hundred numbers to about 1e-6."""
-
-Stage = tuple[str, dict[str, Any]]
-
-
-def layers(shape: tuple[int, ...], *stages: Stage) -> tuple[LayerPlan, ...]:
-    """Layers with the catalogue's defaults; `inner` gives the pipe of `residual` and `repeat`."""
-    done: list[LayerPlan] = []
-    for name, given_ in stages:
-        entry = LAYERS[name]
-        options = {option.name: option.default for option in entry.options} | given_
-        if "layers" in options and name in ("residual", "repeat"):
-            inner = Layers(layers(shape, *options["layers"]))
-            options["layers"] = inner.layers[-1].output
-            output = entry.shape(shape, options)
-            options["layers"] = inner
-        else:
-            output = entry.shape(shape, options)
-        done.append(LayerPlan(name, tuple(options.items()), shape, output))
-        shape = output
-    return tuple(done)
-
-
-def model(shape: tuple[int, ...], *stages: Stage, **facts: Any) -> ModelPlan:
-    done = layers(shape, *stages)
-    takes: Any = LAYERS[done[0].name].takes
-    output = Type("f32", done[-1].output)
-    return ModelPlan("net", shape, output, Layers(done), True, takes=takes, **facts)
-
-
-def mlp(hidden: tuple[int, ...], activation: str = "relu") -> ModelPlan:
-    given_ = {"hidden": hidden, "activation": activation, "width": 3}
-    return model((2, 3), ("mlp", given_))
-
-
-def resnet(stages: tuple[int, ...], size: int = 6, **given_: Any) -> ModelPlan:
-    options = {"stages": stages, "width": 4, "groups": 2, "outputs": 3}
-    return model((size, size, 2), ("resnet", options | given_))
-
-
-def transformer(heads: int = 2, depth: int = 4, **given_: Any) -> ModelPlan:
-    width = heads * depth
-    options = {"layers": 1, "heads": heads, "width": width}
-    return model(
-        (5,),
-        ("embed", {"width": width, "tokens": 7}),
-        ("transformer", options | given_),
-        ("mean_pool", {}),
-        ("dense", {"width": 3}),
-    )
-
-
-def operation(name: str, **given_: Any) -> Operation:
-    options = {option.name: option.default for option in GROWTH[name].options} | given_
-    return Operation(name, tuple(options.items()))
-
-
-def shapes(plan: ModelPlan) -> Any:
-    return jax.eval_shape(functools.partial(models.init, plan), KEY)
-
-
-def weights(plan: ModelPlan) -> Any:
-    """Weights as if trained: no bias, scale or statistic is still what it started as."""
-    rng = np.random.default_rng(0)
-
-    def drawn(path: Any, leaf: Any) -> Array:
-        name = path[-1].key
-        size = (leaf.size / leaf.shape[-1]) ** -0.5 if leaf.ndim > 1 else 0.3
-        array = rng.normal(name == "scale", size, leaf.shape)
-        # A variance is positive.
-        return jnp.asarray(np.exp(array) if name == "var" else array, jnp.float32)
-
-    return jax.tree_util.tree_map_with_path(drawn, shapes(plan))
-
-
-def batch(plan: ModelPlan, size: int = 6) -> Array:
-    rng = np.random.default_rng(1)
-    if plan.takes == "tokens":
-        return jnp.asarray(rng.integers(-1, 7, (size, *plan.input)))
-    return jnp.asarray(rng.normal(size=(size, *plan.input)), jnp.float32)
 
 
 def grows(plan: ModelPlan, by: Operation) -> ModelPlan:
@@ -239,8 +158,9 @@ def test_a_deeper_resnet_computes_the_same(
 
 @SLOWLY
 @given(
-    heads=st.integers(1, 4),
-    depth=st.sampled_from([2, 3, 4]),
+    heads=st.integers(1, 3),
+    # Of two or three numbers layer norm makes little but their order, and rounding shows.
+    depth=st.sampled_from([4, 5, 8]),
     factor=FACTORS,
     feed_forward=st.sampled_from([None, 5]),
     positions=st.sampled_from(["learned", "rotary"]),
@@ -343,10 +263,14 @@ def pipe(name: str) -> ModelPlan:
     return model(shape, *stages, ("dense", {"width": 3}))
 
 
-@pytest.mark.parametrize("factor", [1.5, 2.0])
 @pytest.mark.parametrize("name", PIPES)
-def test_a_wider_pipe_computes_the_same(name: str, factor: float) -> None:
-    grows(pipe(name), operation("widen", factor=factor))
+def test_a_wider_pipe_computes_the_same(name: str) -> None:
+    grows(pipe(name), operation("widen", factor=1.5))
+
+
+@pytest.mark.parametrize("name", ["convolutions", "a transformer of single layers"])
+def test_a_pipe_twice_as_wide_computes_the_same(name: str) -> None:
+    grows(pipe(name), operation("widen", factor=2.0))
 
 
 def test_a_normed_layer_takes_whole_factors() -> None:
@@ -430,10 +354,10 @@ def test_every_layer_and_every_operator_is_known() -> None:
 
 
 def test_fresh_is_as_wide_and_starts_anew() -> None:
-    plan = resnet((1, 1))
-    by = operation("fresh", factor=1.5)
+    by, widen = operation("fresh", factor=1.5), operation("widen", factor=1.5)
+    assert grown_plan(resnet((1, 1)), by) == grown_plan(resnet((1, 1)), widen)
+    plan = mlp((4,))
     larger = grown_plan(plan, by)
-    assert larger == grown_plan(plan, operation("widen", factor=1.5))
     after = grow(plan, weights(plan), by, KEY)
     init = jax.jit(functools.partial(models.init, larger))
     jax.tree.map(np.testing.assert_array_equal, after, init(KEY))
@@ -464,209 +388,6 @@ def test_a_group_grows_where_it_is_explored() -> None:
         x = batch(before)
         name = before.name
         assert max_output_change(before, params[name], behind, after[name], x) < CLOSE
-
-
-# ---------------------------------------------------------------- training goes on
-
-
-def loss_of(plan: ModelPlan, x: Array) -> Callable[[Any], Array]:
-    labels = np.arange(len(x)) % 3
-
-    @jax.jit
-    def loss(params: Any) -> Array:
-        logits = models.train(plan, params, x)[0]
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-
-    return loss
-
-
-NETWORKS: dict[str, ModelPlan] = {
-    "mlp": mlp((6,)),
-    "resnet": resnet((1,), 4),
-    "group": resnet((1,), 4, norm="group"),
-    "transformer": transformer(),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(
-    "by", [operation("widen"), operation("widen", factor=1.5), operation("deepen")]
-)
-def test_a_gradient_step_behind_growth_lowers_the_loss(name: str, by: Operation) -> None:
-    plan = NETWORKS[name]
-    larger = grown_plan(plan, by)
-    params = grow(plan, weights(plan), by, KEY)
-    loss = loss_of(larger, batch(plan))
-    before, grads = jax.jit(jax.value_and_grad(loss))(params)
-    params = jax.tree.map(lambda leaf, slope: leaf - 1e-3 * slope, params, grads)
-    assert loss(params) < before
-
-
-@pytest.mark.parametrize("rule", ["sgd", "adam"])
-def test_copies_become_different(rule: str) -> None:
-    """Adam divides by the size of gradients: shares that differ by a factor would not do."""
-    plan = mlp((4,), "tanh")
-    by = operation("widen", factor=2.0, noise=0.1)
-    larger = grown_plan(plan, by)
-    params = grow(plan, weights(plan), by, KEY)
-
-    def copies(params: Any) -> Any:
-        kernel = params["mlp_0"]["hidden_0"]["kernel"]
-        return kernel[:, 0::2], kernel[:, 1::2]
-
-    first, second = copies(params)
-    assert jnp.array_equal(first, second)
-    optimizer = optax.sgd(0.1) if rule == "sgd" else optax.adam(1e-2)
-    state = optimizer.init(params)
-    slope = jax.jit(jax.grad(loss_of(larger, batch(plan))))
-    for _ in range(20):
-        updates, state = optimizer.update(slope(params), state)
-        params = optax.apply_updates(params, updates)
-    first, second = copies(params)
-    assert jnp.all(jnp.max(jnp.abs(first - second), axis=0) > 1e-4)
-
-
-def test_noise_has_its_stated_size_and_no_sum() -> None:
-    plan = mlp((50,))
-    params = weights(plan)
-    kernel = np.asarray(params["mlp_0"]["output"]["kernel"])
-    after = grow(plan, params, operation("widen", noise=0.5), KEY)["mlp_0"]["output"]["kernel"]
-    parts = np.asarray(after).reshape(50, 2, 3)
-    np.testing.assert_allclose(parts.sum(1), kernel, atol=1e-6)
-    noise = (parts - kernel[:, None] / 2) / kernel.std()
-    # Of two copies each keeps half of the variance of a draw: the other half is their mean's.
-    assert np.std(noise) == pytest.approx(0.5 * math.sqrt(1 / 2), rel=0.15)
-
-
-def test_silent_numbers_wake_up() -> None:
-    plan = transformer()
-    by = operation("widen", factor=1.5)
-    larger = grown_plan(plan, by)
-    params = grow(plan, weights(plan), by, KEY)
-    table = params["embed_0"]["table"]["embedding"]
-    assert not jnp.any(table[:, 8:])
-    slope = jax.jit(jax.grad(loss_of(larger, batch(plan))))(params)
-    assert jnp.all(jnp.any(slope["embed_0"]["table"]["embedding"][:, 8:] != 0, axis=0))
-
-
-def test_a_new_block_is_trained() -> None:
-    for name in ("resnet", "group", "transformer", "mlp"):
-        plan, by = NETWORKS[name], operation("deepen")
-        larger = grown_plan(plan, by)
-        loss = loss_of(larger, batch(plan))
-        params = grow(plan, weights(plan), by, KEY)
-        gradient = jax.jit(jax.grad(loss))
-        slope = gradient(params)
-        params = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, slope)
-        place = {"transformer": "transformer_1", "mlp": "mlp_0"}.get(name, "resnet_0")
-        new = {"mlp": "hidden_1"}.get(name, "block_1")
-        # Past the first step what stands before the zeros has gradients too.
-        second = models.parted(gradient(params))[0][place][new]
-        moving = [bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(second)]
-        assert sum(moving) >= 0.8 * len(moving), name
-
-
-# ---------------------------------------------------------------- optimizers
-
-
-def optimizer(*names: str, **given_: Any) -> OptimizerPlan:
-    links = [
-        Link(
-            name,
-            tuple(
-                ({each.name: each.default for each in OPTIMIZERS[name].options} | given_).items()
-            ),
-        )
-        for name in names
-    ]
-    return OptimizerPlan("+".join(names), tuple(links))
-
-
-ADAM = optimizer("adam", learning_rate=1e-3)
-MOMENTUM = optimizer("sgd", learning_rate=0.1, momentum=0.9)
-
-
-@pytest.mark.parametrize("factor", [1.5, 2.0])
-@pytest.mark.parametrize("name", ["mlp", "resnet", "group"])
-def test_carried_averages_are_those_of_the_grown_gradients(name: str, factor: float) -> None:
-    """Two copies without noise share a unit's gradient, so averages can be told beforehand."""
-    plan, by = NETWORKS[name], operation("widen", factor=factor, noise=0.0)
-    larger, x = grown_plan(plan, by), batch(NETWORKS[name])
-    params, chain = {"net": weights(plan)}, build(ADAM)
-    after = {"net": grow(plan, params["net"], by, KEY)}
-
-    def stepped(plan: ModelPlan, params: Any) -> Any:
-        learned, statistics = models.parted(params["net"])
-        loss = loss_of(plan, x)
-        slope = jax.jit(jax.grad(lambda own: loss(models.joined(own, statistics))))(learned)
-        start = chain.init({"net": learned})
-        return start, chain.update({"net": slope}, start, {"net": learned})[1]
-
-    _, old = stepped(plan, params)
-    fresh, expected = stepped(larger, after)
-    carried = grow_opt_state((plan,), params, by, ADAM, old, fresh)
-    assert jax.tree.structure(carried) == jax.tree.structure(expected)
-    for got, wanted in zip(jax.tree.leaves(carried), jax.tree.leaves(expected), strict=True):
-        scale = float(jnp.max(jnp.abs(wanted))) or 1.0
-        np.testing.assert_allclose(got, wanted, atol=2e-4 * scale)
-
-
-def test_a_state_over_one_vector_is_carried_as_the_tree_is() -> None:
-    plan, by = mlp((4,)), operation("widen", factor=1.5)
-    params = {"net": weights(plan)}
-    after = {"net": grow(plan, params["net"], by, KEY)}
-    chain = build(MOMENTUM)
-    vector, unravel = ravel_pytree(params)
-    moving = jnp.arange(vector.size, dtype=jnp.float32)
-    _, of_vector = chain.update(moving, chain.init(vector), vector)
-    _, of_tree = chain.update(unravel(moving), chain.init(params), params)
-    fresh = ravel_pytree(after)[0]
-    one = grow_opt_state((plan,), params, by, MOMENTUM, of_vector, chain.init(fresh))
-    other = grow_opt_state((plan,), params, by, MOMENTUM, of_tree, chain.init(after))
-    np.testing.assert_array_equal(ravel_pytree(one)[0], ravel_pytree(other)[0])
-    assert jnp.any(ravel_pytree(one)[0] != 0)
-
-
-def test_new_layers_start_without_momentum_and_counts_go_on() -> None:
-    plan, by = transformer(), operation("deepen")
-    params = {"net": weights(plan)}
-    after = {"net": grow(plan, params["net"], by, KEY)}
-    chain = build(ADAM)
-    ones = jax.tree.map(jnp.ones_like, params)
-    _, old = chain.update(ones, chain.init(params), params)
-    carried = grow_opt_state((plan,), params, by, ADAM, old, chain.init(after))
-    first = carried[0]
-    assert first.count == 1
-    blocks = first.mu["net"]["transformer_1"]
-    assert all(not jnp.any(leaf) for leaf in jax.tree.leaves(blocks["block_1"]))
-    assert all(jnp.allclose(leaf, 0.1) for leaf in jax.tree.leaves(blocks["block_0"]))
-
-
-@pytest.mark.parametrize(
-    ("chain", "is_kept"),
-    [
-        (ADAM, True),
-        (MOMENTUM, True),
-        (optimizer("lion", learning_rate=1e-3), True),
-        (optimizer("sgd", learning_rate=1e-3), True),
-        (optimizer("adamax", learning_rate=1e-3), False),
-        (optimizer("rmsprop", learning_rate=1e-3, momentum=0.9), False),
-        (optimizer("adopt", learning_rate=1e-3), False),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_states_of_another_kind_start_anew(chain: OptimizerPlan, is_kept: bool) -> None:
-    assert is_carried(chain) == is_kept
-    plan, by = mlp((4,)), operation("widen")
-    params = {"net": weights(plan)}
-    after = {"net": grow(plan, params["net"], by, KEY)}
-    ones = jax.tree.map(jnp.ones_like, params)
-    _, old = build(chain).update(ones, build(chain).init(params), params)
-    fresh = build(chain).init(after)
-    carried = grow_opt_state((plan,), params, by, chain, old, fresh)
-    assert jax.tree.structure(carried) == jax.tree.structure(fresh)
-    assert jax.tree.map(jnp.shape, carried) == jax.tree.map(jnp.shape, fresh)
-    assert (carried is fresh) == (not is_kept)
 
 
 # ---------------------------------------------------------------- refusals

@@ -1,0 +1,163 @@
+"""What optimizers keep of models that grow: averages of gradients, as of the larger arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ev3lang.backend import models
+from ev3lang.backend.growth import Numbers, arrays, at, column, counts, put, shaped, sources
+from ev3lang.backend.models import Params
+from ev3lang.plan.growth.copies import SILENT, Growth, Recipe
+from ev3lang.plan.growth.grown import growth
+from ev3lang.plan.memory import slots
+from ev3lang.plan.plan import ModelPlan, Operation, OptimizerPlan
+
+PyTree: TypeAlias = Any
+
+POWERS: Mapping[str, int] = {
+    "mu": 1, "trace": 1, "nu": 2, "nu_max": 2, "sum_of_squares": 2,
+}  # fmt: skip
+"""What optax calls averages and sums of gradients, and of their squares."""
+
+CARRIED = frozenset(
+    {
+        "adabelief", "adagrad", "adam", "adamw", "amsgrad", "lamb", "lion", "nadam", "nadamw",
+        "radam", "rmsprop", "scale_by_adam", "scale_by_amsgrad", "scale_by_belief",
+        "scale_by_lion", "scale_by_radam", "scale_by_rms", "scale_by_rss", "scale_by_stddev",
+        "scale_by_yogi", "sgd", "signum", "trace", "yogi",
+    }
+)  # fmt: skip
+"""Links whose fields of these names are averages of gradients as they come.
+
+Of others a field may be an average of steps, or of largest gradients, which grow otherwise.
+"""
+
+
+def is_carried(optimizer: OptimizerPlan) -> bool:
+    """Whether an optimizer's state outlasts growth: one link keeps gradients, as `CARRIED` says."""
+    keeping = [each for each in optimizer.links if slots(OptimizerPlan("", (each,)))]
+    if any(each.name == "rmsprop" and dict(each.options).get("momentum") for each in keeping):
+        # Its momentum is of steps.
+        return False
+    return len(keeping) <= 1 and all(each.name in CARRIED for each in keeping)
+
+
+def grow_opt_state(
+    plans: Iterable[ModelPlan],
+    params: Mapping[str, Params],
+    operation: Operation,
+    optimizer: OptimizerPlan,
+    opt_state: PyTree,
+    fresh: PyTree,
+) -> PyTree:
+    """An optimizer's state for the grown weights; `fresh` where there is no right one.
+
+    params      each explored model's weights before growth, under its name
+    opt_state   before growth, over the learned weights of the explored models by name, as trees
+                or as one vector of all their numbers
+    fresh       what the optimizer starts the grown weights with
+    returns     of the structure of `fresh`
+
+    Gradients are shared where weights are copied, and copied where weights are shared: of a unit
+    with n copies each gets an n-th. So averages of gradients are divided along the axes that make
+    units, averages of their squares by the square, and are copied along the axes that are
+    multiplied by them, all up to the noise between copies. Of new layers and of silent units they
+    are 0. Counts of steps go on, so that schedules do. A link whose state isn't of that kind, and
+    chains of several that keep gradients, start anew.
+    """
+    explored = [model for model in plans if model.is_explored and model.name in params]
+    grown = {model.name: growth(model, operation) for model in explored}
+    if not is_carried(optimizer) or any(each.recipes is None for each in grown.values()):
+        return fresh
+    learned = {name: models.parted(params[name])[0] for name in grown}
+    return _Carrying(learned, grown).state(opt_state, fresh)
+
+
+@attrs.frozen(eq=False)
+class _Carrying:
+    """Averages of gradients carried over a growth."""
+
+    learned: Params
+    grown: Mapping[str, Growth]
+
+    def state(self, old: PyTree, fresh: PyTree) -> PyTree:
+        if hasattr(old, "_fields"):
+            return self._link(old, fresh)
+        if isinstance(old, tuple):
+            return tuple(map(self.state, old, fresh))
+        return old if _shapes(old) == _shapes(fresh) else fresh
+
+    def _link(self, old: Any, fresh: Any) -> Any:
+        """A link's state, whole or not at all: its averages and its count belong together."""
+        fields: dict[str, Any] = {}
+        for name in old._fields:
+            before, start = getattr(old, name), getattr(fresh, name)
+            power = POWERS.get(name)
+            if power is not None and self._is_of_weights(before):
+                fields[name] = self._moments(before, start, power)
+            elif isinstance(before, tuple):
+                fields[name] = self.state(before, start)
+            elif _shapes(before) == _shapes(start):
+                fields[name] = before
+            else:
+                return fresh
+        return type(old)(**fields)
+
+    def _is_of_weights(self, tree: PyTree) -> bool:
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.learned))
+        return _shapes(tree) in (_shapes(self.learned), _shapes(np.empty(count)))
+
+    def _moments(self, old: PyTree, fresh: PyTree, power: int) -> PyTree:
+        if not isinstance(old, dict):
+            leaves, structure = jax.tree.flatten(self.learned)
+            ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+            parts = np.split(np.asarray(old), ends)
+            whole = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+            tree = self._tree(jax.tree.unflatten(structure, whole), power)
+            return jnp.asarray(self._vector(tree), fresh.dtype)
+        tree = self._tree(old, power)
+        return jax.tree.map(lambda leaf, start: jnp.asarray(leaf, start.dtype), tree, fresh)
+
+    def _tree(self, old: PyTree, power: int) -> Params:
+        tree: Params = {}
+        for name, grown in self.grown.items():
+            assert grown.recipes is not None
+            for path, shape in arrays(models.parted(shaped(grown.plan))[0]):
+                recipe = grown.recipes[path]
+                if recipe.old is None:
+                    array = np.zeros(shape.shape)
+                else:
+                    array = _moments(at(old[name], recipe.old), recipe, power)
+                put(tree, (name, *path), array)
+        return tree
+
+    @staticmethod
+    def _vector(tree: PyTree) -> Numbers:
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def _shapes(tree: PyTree) -> tuple[Any, list[tuple[int, ...]]]:
+    return jax.tree.structure(tree), [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _moments(old: Any, recipe: Recipe, power: int) -> Numbers:
+    """Averages of gradients, or with power 2 of their squares, of an array that grows."""
+    array = np.asarray(old, np.float64)
+    for axis, along in enumerate(recipe.axes):
+        if along is None:
+            continue
+        source, gain = sources(along), along.copies.gain
+        grown = np.moveaxis(array, axis, 0)[source]
+        if along.role != "read":
+            shares = 1 / counts(source, array.shape[axis])[source]
+            scaled = {"made": 1 / gain, "scale": gain, "bias": 1.0}[along.role]
+            grown = grown * column(shares * scaled, grown) ** power
+        grown[source == SILENT] = 0.0
+        array = np.moveaxis(grown, 0, axis)
+    return array
