@@ -312,7 +312,9 @@ def _spec(name: str, table: Table, target: Column) -> str:
     else:
         output = "real"
         descended = f"squared_error({called}, {target.name})"
-        measured = f"minimize mean_absolute_error({called}, {target.name})"
+        # a mean of errors would need a known range: one example could outweigh all others
+        measured = f"maximize r2_score({called}, {target.name})"
+    chance = "5%" if is_label else "about 5%"
     inside = "\n".join(block)
     return f"""ev3 1
 
@@ -341,7 +343,7 @@ descend {loss} with adamw(1e-3), sgd(0.1, momentum: 0.9) for 100 steps
 
 assess {net} {{ rank by {goal} }}
 
-# A model is accepted only on evidence: the chance of ever accepting one that is no better is 5%.
+# A model is accepted only on evidence: one that is no better ever is with a chance of {chance}.
 adapt {net} {{
 accept when {goal} improves with confidence 95% over the run
 stop after 20 iterations

@@ -36,8 +36,8 @@ AFTER = re.compile(r"^  after \d+ iterations without progress \{.*?\}\n", re.DOT
 def without_growth(text: str) -> str:
     """The spec without its growth when progress stops, and without what only that reads."""
     stripped = AFTER.sub(lambda block: "" if "grow " in block[0] else block[0], text)
-    if stripped == text:
-        return text
+    if stripped == text or len(re.findall(r"\bsize\b", stripped)) > 1:
+        return stripped
     return re.sub(r"^metric size = .*\n", "", stripped, flags=re.MULTILINE)
 
 
@@ -94,7 +94,12 @@ def test_a_spec_runs_two_iterations(
 ) -> None:
     text = without_growth(path.read_text(encoding="utf-8"))
     for name in re.findall(r'"data/([\w.]+)"', text):
-        stand_ins.WRITERS[name](tmp_path / "data" / name)
+        if name == "reviews.parquet":
+            # attention over all of its 3200 reviews to assess would take minutes
+            stand_ins.reviews(tmp_path / "data" / name, rows=2_000)
+            text = text.replace("rows 40_000", "rows 2_000")
+        else:
+            stand_ins.WRITERS[name](tmp_path / "data" / name)
     # What costs time here is compiling, not steps: fewer of them, and of the teacher's epochs.
     short = re.sub(r"stop after \d+ iterations", "stop after 2 iterations", text)
     short = re.sub(r"for \d+ epochs", "for 1 epochs", short)

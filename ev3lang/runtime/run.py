@@ -536,7 +536,8 @@ def _finish(
     front = _front(state)
     warnings = [
         *notes,
-        *run.tally.warnings,
+        # what a function of the user's has done is told with its own words
+        *(() if plan.has_host else run.tally.warnings),
         *dataset.warnings,
         *_data_warnings(plan, dataset.tables),
     ]

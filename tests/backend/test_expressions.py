@@ -25,6 +25,7 @@ from ev3lang.plan.plan import (
     Weights,
 )
 from ev3lang.plan.simplify import stable
+from ev3lang.plan.work import widest
 from tests.plan import examples
 
 NETWORKS = Networks(
@@ -132,3 +133,15 @@ def test_only_models_that_may_drop_do() -> None:
     np.testing.assert_array_equal(logits(dropping), logits(dropping))
     still = Networks({"net": model}, params, key, frozenset({"net"}))
     np.testing.assert_array_equal(logits(still), plain)
+
+
+def test_a_split_in_pieces_is_measured_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = examples.mlp("net", 8, 8, input=(examples.FEATURES,), output=examples.LOGITS)
+    params = {"net": models.init(net, jax.random.key(0))}
+    fields = {"point": jax.random.normal(jax.random.key(1), (103, examples.FEATURES))}
+    networks = Networks({"net": net}, params)
+    whole = expressions.evaluate(examples.logits, fields, networks)
+    # pieces of 10 examples, and a rest of 3
+    monkeypatch.setattr(expressions, "AT_ONCE", 10 * widest(net))
+    pieces = expressions.evaluate(examples.logits, fields, networks)
+    np.testing.assert_allclose(pieces, whole, rtol=1e-6, atol=1e-6)
