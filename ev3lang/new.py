@@ -343,7 +343,7 @@ descend {loss} with adamw(1e-3), sgd(0.1, momentum: 0.9) for 100 steps
 
 assess {net} {{ rank by {goal} }}
 
-# A model is accepted only on evidence: one that is no better ever is with a chance of {chance}.
+# A model is accepted only on evidence; the chance of ever accepting a no better one is {chance}.
 adapt {net} {{
 accept when {goal} improves with confidence 95% over the run
 stop after 20 iterations
