@@ -19,7 +19,7 @@ from ev3lang.plan.plan import (
     Plan,
     fields_of,
 )
-from ev3lang.plan.work import activations, parameters, widest
+from ev3lang.plan.work import activations, parameters, rows_at_once, widest
 
 NUMBER_BYTES = 4
 """Weights, optimizers and statistics stay float32, whatever the models compute in."""
@@ -120,7 +120,8 @@ def _activations(
     members = [each.batch * each.population for each in plan.others if isinstance(each, Evolution)]
     counts = {} if sizes is None else sizes
     whole = max(counts.get("assess", 0), counts.get("adapt", 0), *members, 0)
-    return number * max(step, whole * max((widest(model) for model in explored), default=0))
+    measured = [min(whole, rows_at_once(model)) * widest(model) for model in explored]
+    return number * max(step, *measured, 0)
 
 
 # ---------------------------------------------------------------- optimizers

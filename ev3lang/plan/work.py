@@ -116,6 +116,19 @@ def widest(model: ModelPlan) -> int:
     return 2 * max(_results(model))
 
 
+AT_ONCE = 2**24
+"""Numbers that a layer may give where a whole split is measured: of larger nets it goes in pieces.
+
+Of a transformer of 4 heads over 128 tokens, 3200 reviews would take 1.7 GB in one piece, for each
+candidate; 64 MB and the time of one piece are what is left.
+"""
+
+
+def rows_at_once(model: ModelPlan) -> int:
+    """How many examples a model is applied to at a time where a split is measured."""
+    return max(1, AT_ONCE // widest(model))
+
+
 def _results(model: ModelPlan) -> Iterator[int]:
     yield math.prod(model.input)
     yield from _of_pipe(model.layers)

@@ -13,6 +13,7 @@ import scipy.special
 from ev3lang.backend import expressions, models
 from ev3lang.backend.expressions import Networks
 from ev3lang.catalog.signature import Type
+from ev3lang.plan import work
 from ev3lang.plan.plan import (
     Apply,
     Constant,
@@ -25,7 +26,6 @@ from ev3lang.plan.plan import (
     Weights,
 )
 from ev3lang.plan.simplify import stable
-from ev3lang.plan.work import widest
 from tests.plan import examples
 
 NETWORKS = Networks(
@@ -142,6 +142,6 @@ def test_a_split_in_pieces_is_measured_as_in_one(monkeypatch: pytest.MonkeyPatch
     networks = Networks({"net": net}, params)
     whole = expressions.evaluate(examples.logits, fields, networks)
     # pieces of 10 examples, and a rest of 3
-    monkeypatch.setattr(expressions, "AT_ONCE", 10 * widest(net))
+    monkeypatch.setattr(work, "AT_ONCE", 10 * work.widest(net))
     pieces = expressions.evaluate(examples.logits, fields, networks)
     np.testing.assert_allclose(pieces, whole, rtol=1e-6, atol=1e-6)
