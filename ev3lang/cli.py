@@ -191,9 +191,7 @@ def _run(
         return FINDINGS if is_spec_fault else FAILURE
     except OSError as error:
         shown.close()
-        click.echo(f"ev3lang: the run's files can't be written: {_words(error)}", err=True)
-        click.echo("  make room there, or choose another folder with --out", err=True)
-        return FAILURE
+        return _unwritable("run", error)
     finally:
         shown.close()
     with suppress(BrokenPipeError):
@@ -235,9 +233,7 @@ def _sweep(
         return FAILURE
     except OSError as error:
         shown.close()
-        click.echo(f"ev3lang: the sweep's files can't be written: {_words(error)}", err=True)
-        click.echo("  make room there, or choose another folder with --out", err=True)
-        return FAILURE
+        return _unwritable("sweep", error)
     finally:
         shown.close()
     with suppress(BrokenPipeError):
@@ -249,6 +245,12 @@ def _sweep(
         # the device may be at work yet
         raise KeyboardInterrupt
     return result.report.exit_status
+
+
+def _unwritable(what: str, error: OSError) -> int:
+    click.echo(f"ev3lang: the {what}'s files can't be written: {_words(error)}", err=True)
+    click.echo("  make room there, or choose another folder with --out", err=True)
+    return FAILURE
 
 
 # ---------------------------------------------------------------- check

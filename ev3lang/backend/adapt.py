@@ -104,8 +104,6 @@ def challenge(
 
     fields   the iteration's evaluation draw, which the state's values are on
     """
-    before = state.challengers
-    assert before is not None
     state, news = challenger.weigh(plan, state, fields, networks)
     is_accepted = news.decision == Decision.ACCEPTED
     none = jnp.int32(0)
@@ -170,9 +168,7 @@ def settle(
     )
     is_accepted = contest.is_accepted & _keeps(plan, state)
     state = _accepted(state, is_accepted)
-    answered = jnp.where(is_accepted, Decision.ACCEPTED, Decision.REJECTED)
-    decision = jnp.where(may_ask, answered, Decision.NOT_ASKED).astype(jnp.int32)
-    return state, attrs.evolve(nothing_asked(state), decision=decision)
+    return state, attrs.evolve(nothing_asked(state), decision=_decision(may_ask, is_accepted))
 
 
 def nothing_asked(state: RunState) -> Verdict:
@@ -184,11 +180,6 @@ def nothing_asked(state: RunState) -> Verdict:
 def _keeps(plan: Plan, state: RunState) -> Array:
     """Whether current keeps every guard on assess, [] bool."""
     return claims.keeps_all(plan.guards, state.current_values, state.accepted_values)
-
-
-def proven_guards(plan: Plan) -> list[Claim]:
-    """The guards that adapt must show beside the claim."""
-    return [guard.claim for guard in plan.guards if guard.is_proven]
 
 
 def _outlook(
@@ -203,7 +194,7 @@ def _outlook(
         return claims.outlook(claim, current, accepted, splits.assess, splits.examples, level, key)
 
     leading = _at([of(claim) for claim in plan.rule.claims], state.leading)
-    guards = [of(claim) for claim in proven_guards(plan)]
+    guards = [of(claim) for claim in plan.proven]
     powers = jnp.stack([leading.power, *(guard.power for guard in guards)])
     favours = jnp.stack([leading.favours, *(guard.favours for guard in guards)])
     return attrs.evolve(leading, power=jnp.min(powers), favours=jnp.all(favours))
@@ -229,10 +220,8 @@ def _ask(
     An output that isn't finite is a plain rejection. The models are applied only if asked: both
     sides of a `cond` outside the inner loops. All that must be shown is tested at one level.
     """
-    guards = proven_guards(plan)
-    measures = tuple(
-        {claim.measure.name: claim.measure for claim in (*plan.rule.claims, *guards)}.values()
-    )
+    asked = (*plan.rule.claims, *plan.proven)
+    measures = tuple({claim.measure.name: claim.measure for claim in asked}.values())
     on_assess = state.current_values, state.accepted_values
     key = named(state.key, "query", state.iteration)
     networks = networks.in_secret()
@@ -252,7 +241,7 @@ def _ask(
         tests = [lambda claim=claim: proof(claim) for claim in plan.rule.claims]
         leading = tests[0]() if len(tests) == 1 else jax.lax.switch(state.leading, tests)
         is_sound = current.is_sound & accepted.is_sound
-        passes = [leading.passes, is_sound, *(proof(claim).passes for claim in guards)]
+        passes = [leading.passes, is_sound, *(proof(claim).passes for claim in plan.proven)]
         return attrs.evolve(leading, passes=jnp.all(jnp.stack(passes)))
 
     def no_query() -> Proof:
@@ -306,9 +295,13 @@ def _proven(state: RunState, proof: Proof, claim: Array, log_level: Array) -> Ru
     )
 
 
-def _verdict(outlook: Outlook, level: Array, is_asked: Array, is_accepted: Array) -> Verdict:
+def _decision(is_asked: Array, is_accepted: Array) -> Array:
+    """[] int32, the Decision."""
     answered = jnp.where(is_accepted, Decision.ACCEPTED, Decision.REJECTED)
-    decision = jnp.where(is_asked, answered, Decision.NOT_ASKED).astype(jnp.int32)
+    return jnp.where(is_asked, answered, Decision.NOT_ASKED).astype(jnp.int32)
+
+
+def _verdict(outlook: Outlook, level: Array, is_asked: Array, is_accepted: Array) -> Verdict:
     return Verdict(
         outlook.wins,
         outlook.losses,
@@ -316,7 +309,7 @@ def _verdict(outlook: Outlook, level: Array, is_asked: Array, is_accepted: Array
         outlook.error,
         outlook.power,
         level,
-        decision,
+        _decision(is_asked, is_accepted),
         jnp.float32(0),
         jnp.int32(0),
     )

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Array = jax.Array
+from ev3lang.check.bounds import LARGEST_BET
 
-LARGEST_BET = 0.95
+Array = jax.Array
 
 # The float32 error of a sum of logarithms must never accept what the exact sum would not.
 MARGIN = 1e-3

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ev3lang.backend import expressions
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.streams import Fields
+from ev3lang.check.bounds import MOST_RESAMPLES, TAIL
 from ev3lang.plan.plan import Expr
 
 Array: TypeAlias = jax.Array
@@ -24,12 +25,6 @@ Difference: TypeAlias = Callable[[Array], Array]
 
 RESAMPLES = 100
 """For a standard error."""
-
-MOST_RESAMPLES = 200_000
-"""For a test: a level that asks for more isn't tested."""
-
-TAIL = 20
-"""Resamples on the wrong side that a test can count on where it just passes."""
 
 _TOGETHER = 32
 """Resamples that are evaluated side by side: more of them only take memory."""

@@ -48,7 +48,8 @@ class News:
 
 def start(plan: Plan, current: Params) -> Challengers:
     """No challenger, and all of delta to spend."""
-    tests = len(_tests(plan, plan.rule.claims[0]))
+    # of its claim, and of each guard that must be proven
+    tests = 1 + len(plan.proven)
     return Challengers(
         params=jax.tree.map(lambda leaf: jnp.stack([leaf] * SLOTS), current),
         steps=jnp.zeros(SLOTS, jnp.int32),
@@ -61,11 +62,6 @@ def start(plan: Plan, current: Params) -> Challengers:
         started=jnp.int32(0),
         inherited=jnp.float32(0),
     )
-
-
-def _tests(plan: Plan, claim: Claim) -> list[Claim]:
-    """All that must be shown for a model to be accepted by a claim."""
-    return [claim, *(guard.claim for guard in plan.guards if guard.is_proven)]
 
 
 def weigh(plan: Plan, state: RunState, fields: Fields, networks: Networks) -> tuple[RunState, News]:
@@ -148,15 +144,12 @@ def weigh(plan: Plan, state: RunState, fields: Fields, networks: Networks) -> tu
 
 def _surplus(plan: Plan, values: Values, state: RunState, claim: Array) -> Array:
     """How far each example's gains pass the margins, `[tests, B]`: of its claim, then of guards."""
-    accepted = state.accepted_values
-    rows = jnp.stack(
-        [claims.excess(each, claims.gains(each, values, accepted)) for each in plan.rule.claims]
-    )
-    guards = [
-        claims.excess(each, claims.gains(each, values, accepted))
-        for each in _tests(plan, plan.rule.claims[0])[1:]
-    ]
-    return jnp.stack([rows[claim], *guards])
+
+    def of(each: Claim) -> Array:
+        return claims.excess(each, claims.gains(each, values, state.accepted_values))
+
+    rows = jnp.stack([of(each) for each in plan.rule.claims])
+    return jnp.stack([rows[claim], *map(of, plan.proven)])
 
 
 def enter(plan: Plan, state: RunState, may_enter: Array) -> RunState:

@@ -13,10 +13,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from ev3lang.check.bounds import FIRST_QUERY
+
 Array = jax.Array
 
 LEAST_POWER = 0.9
-LOG_SPENT = math.log(1 / 20)
+LOG_SPENT = -math.log(FIRST_QUERY)
 LOG_LEFT_ACCEPTED = math.log(0.9)
 LOG_LEFT_REJECTED = math.log(0.05)
 

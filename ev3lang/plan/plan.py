@@ -674,6 +674,11 @@ class Plan:
         return (*self.descents, *self.others)
 
     @property
+    def proven(self) -> tuple[Claim, ...]:
+        """The guards that adapt has to show beside what improves."""
+        return tuple(guard.claim for guard in self.guards if guard.is_proven)
+
+    @property
     def measures(self) -> tuple[ObjectivePlan, ...]:
         """All that assess measures of a model, each name once, the objectives first."""
         measures = (

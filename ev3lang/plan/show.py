@@ -339,7 +339,7 @@ def _work(plan: Plan, sizes: Mapping[str, int] | None) -> Work:
     measured = _passes(plan, _applications(*(each.value for each in plan.measures)))
     tested = [
         *plan.rule.claims,
-        *(guard.claim for guard in plan.guards if guard.is_proven),
+        *plan.proven,
     ]
     decided = _passes(plan, _applications(*(each.measure.value for each in tested)))
     match plan.rule:

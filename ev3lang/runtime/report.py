@@ -293,8 +293,7 @@ def _tests(plan: Plan) -> str:
 
 
 def _kinds(plan: Plan) -> list[Test]:
-    proven = [guard.claim for guard in plan.guards if guard.is_proven]
-    tests = [claim.test for claim in (*plan.rule.claims, *proven)]
+    tests = [claim.test for claim in (*plan.rule.claims, *plan.proven)]
     return list(dict.fromkeys(test for test in tests if test is not None))
 
 

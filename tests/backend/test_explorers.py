@@ -33,6 +33,7 @@ from ev3lang.compile import experiment
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import Averaged, Evolution, Link, OptimizerPlan, Plan
 from ev3lang.source import Source
+from tests.backend.splits import tables
 from tests.plan import examples
 
 SPEC = """ev3 1
@@ -55,19 +56,7 @@ def plan_of(explore: str, layers: str = "dense(8) | relu | dense", more: str = "
     return experiment(analyze(Source("spec.ev3", text))).plan
 
 
-def tables() -> Any:
-    generator = np.random.default_rng(0)
-    counts = {"explore": 96, "assess": 48, "adapt": 48, "report": 48}
-    made: Any = {}
-    for split, count in counts.items():
-        label = generator.integers(0, 3, count).astype(np.int32)
-        point = generator.normal(size=(count, 6)).astype(np.float32)
-        point[np.arange(count), label] += 3
-        made[split] = {"point": point, "label": label}
-    return made
-
-
-TABLES = tables()
+TABLES = tables(3)
 
 
 def program_of(plan: Plan) -> Program:

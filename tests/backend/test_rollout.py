@@ -20,6 +20,7 @@ from ev3lang.compile import experiment
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import Plan
 from ev3lang.source import Source
+from tests.backend.splits import tables
 
 SPEC = """ev3 1
 {experiment}
@@ -53,19 +54,7 @@ def plan_of(
     return experiment(analyze(Source("spec.ev3", text))).plan
 
 
-def tables() -> Any:
-    generator = np.random.default_rng(0)
-    counts = {"explore": 96, "assess": 48, "adapt": 48, "report": 48}
-    made: Any = {}
-    for split, count in counts.items():
-        label = generator.integers(0, 3, count).astype(np.int32)
-        point = generator.normal(size=(count, 6)).astype(np.float32)
-        point[np.arange(count), label] += 2
-        made[split] = {"point": point, "label": label}
-    return made
-
-
-TABLES = tables()
+TABLES = tables(2)
 
 
 def program_of(plan: Plan) -> Program:
