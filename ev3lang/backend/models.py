@@ -20,8 +20,8 @@ from ev3lang.backend.convolutions import Padding, convolution
 from ev3lang.backend.norms import STATISTICS, BatchNorm, GroupNorm, LayerNorm
 from ev3lang.backend.passes import Pass
 from ev3lang.backend.residual import Resnet
-from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
-from ev3lang.plan.work import flops
+from ev3lang.plan.plan import Layers, ModelPlan
+from ev3lang.plan.work import depth, flops
 
 Params: TypeAlias = dict[str, Any]
 """Nested dicts of float32 arrays: one for each weight and bias, and under the name `statistics`
@@ -135,49 +135,6 @@ def parameters(model: ModelPlan) -> int:
     shapes = jax.eval_shape(functools.partial(init, model), jax.random.key(0))
     learned, _ = parted(shapes)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(learned))
-
-
-def depth(model: ModelPlan) -> int:
-    """The hidden layers of an mlp, blocks of a resnet, layers of a transformer.
-
-    Of a pipe without any of them, the dense layers before its last.
-    """
-    named = [_depth_of(layer) for layer in model.layers.layers]
-    if any(count is not None for count in named):
-        return sum(count or 0 for count in named)
-    return max(0, _dense_layers(model.layers) - 1)
-
-
-def _depth_of(layer: LayerPlan) -> int | None:
-    options: dict[str, Any] = dict(layer.options)
-    match layer.name:
-        case "mlp":
-            return len(options["hidden"])
-        case "resnet":
-            return int(sum(options["stages"]))
-        case "transformer":
-            return int(options["layers"])
-        case _:
-            return None
-
-
-def _dense_layers(layers: Layers) -> int:
-    return sum(_dense_layers_of(layer) for layer in layers.layers)
-
-
-def _dense_layers_of(layer: LayerPlan) -> int:
-    options: dict[str, Any] = dict(layer.options)
-    match layer.name:
-        case "dense":
-            return 1
-        case "mlp":
-            return len(options["hidden"]) + 1
-        case "residual":
-            return _dense_layers(options["layers"])
-        case "repeat":
-            return options["n"] * _dense_layers(options["layers"])
-        case _:
-            return 0
 
 
 def l2(params: Params) -> Array:

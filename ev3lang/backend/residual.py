@@ -12,7 +12,7 @@ from jax import Array
 from ev3lang.backend.convolutions import convolution
 from ev3lang.backend.norms import BatchNorm, GroupNorm
 from ev3lang.backend.passes import Pass
-from ev3lang.catalog.networks import EXPANSION
+from ev3lang.catalog.networks import EXPANSION, resnet_widths
 
 Block: TypeAlias = Literal["basic", "bottleneck"]
 Shortcut: TypeAlias = Literal["projection", "identity"]
@@ -24,8 +24,9 @@ MOMENTUM = 0.9
 class Resnet(nnx.Module):
     """A stem, stages of blocks, the mean over all places, a dense layer.
 
-    Channels double and places halve from stage to stage. A bottleneck has its stride in the 3 x 3
-    convolution. Names: `stem`, `block_0`, `block_1`, ..., `output`.
+    Places halve from stage to stage, and channels double where no `widths` say otherwise. A
+    bottleneck has its stride in the 3 x 3 convolution. Names: `stem`, `block_0`, `block_1`, ...,
+    `output`.
     Source: He et al. (2016), arXiv:1512.03385; the stride of bottlenecks as in most training code
     since (ResNet v1.5).
     """
@@ -37,6 +38,7 @@ class Resnet(nnx.Module):
         *,
         stages: tuple[int, ...],
         width: int,
+        widths: tuple[int, ...] | None,
         block: Block,
         stem: Literal["cifar", "imagenet"],
         norm: Literal["batch", "group"],
@@ -51,9 +53,9 @@ class Resnet(nnx.Module):
         self.names = tuple(f"block_{place}" for place in range(sum(stages)))
         names = iter(self.names)
         channels = width
-        for stage, count in enumerate(stages):
+        inner = resnet_widths({"stages": stages, "width": width, "widths": widths})
+        for stage, (count, inside) in enumerate(zip(stages, inner, strict=True)):
             for place in range(count):
-                inside = width * 2**stage
                 stride = 2 if stage and not place else 1
                 made = Residue(channels, inside, stride, block, shortcut, of_norm, rngs)
                 setattr(self, next(names), made)

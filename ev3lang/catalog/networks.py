@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -126,11 +127,31 @@ def _transformer(shape: Shape, options: dict[str, Value]) -> Shape:
 
 def _resnet(shape: Shape, options: dict[str, Value]) -> Shape:
     _image("resnet", shape)
-    if options["norm"] == "group":
-        width, groups = _number(options, "width"), _number(options, "groups")
-        if width % groups:
-            raise ShapeError(f"resnet: {width} channels can't be cut into {groups} groups")
+    stages = options["stages"]
+    widths = resnet_widths(options)
+    assert isinstance(stages, tuple)
+    if len(widths) != len(stages):
+        raise ShapeError(
+            f"resnet: {len(stages)} stages need as many widths, and these are {len(widths)}"
+        )
+    for width in (_number(options, "width"), *widths):
+        if options["norm"] == "group" and width % _number(options, "groups"):
+            raise ShapeError(
+                f"resnet: {width} channels can't be cut into {options['groups']} groups"
+            )
+    if options.get("shortcut") == "identity":
+        outside = [width * EXPANSION[str(options["block"])] for width in widths]
+        if any(a > b for a, b in pairwise((_number(options, "width"), *outside))):
+            raise ShapeError("resnet: `shortcut: identity` adds channels and can't take any away")
     return (_number(options, "outputs"),)
+
+
+def resnet_widths(options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Channels inside the blocks of each stage of a resnet."""
+    widths: tuple[int, ...] | None = options.get("widths")
+    if widths is not None:
+        return widths
+    return tuple(options["width"] * 2**stage for stage in range(len(options["stages"])))
 
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
@@ -159,8 +180,9 @@ def resnet_convolutions(
     if is_large:
         height, sideways = math.ceil(height / 2), math.ceil(sideways / 2)
     channels = width
-    for stage, count in enumerate(options["stages"]):
-        inside = width * 2**stage
+    for stage, (count, inside) in enumerate(
+        zip(options["stages"], resnet_widths(options), strict=True)
+    ):
         outside = inside * EXPANSION[block]
         for place in range(count):
             stride = 2 if stage and not place else 1
@@ -182,9 +204,7 @@ def resnet_convolutions(
 
 def resnet_channels(options: Mapping[str, Any]) -> int:
     """Channels that come out of a resnet's last stage."""
-    last = len(options["stages"]) - 1
-    channels: int = options["width"] * 2**last * EXPANSION[options["block"]]
-    return channels
+    return resnet_widths(options)[-1] * EXPANSION[options["block"]]
 
 
 _WIDTH = Option("width", "int", is_required=True, low=1, summary="channels in the output")
@@ -302,6 +322,12 @@ NETWORKS = (
         options=(
             Option("stages", "ints", is_required=True, low=1, summary="blocks in each stage"),
             Option("width", "int", default=16, low=1, summary="channels of the first stage"),
+            Option(
+                "widths",
+                "ints",
+                low=1,
+                summary="channels of each stage; without them they double from stage to stage",
+            ),
             Option(
                 "block", "name", default="basic", choices=("basic", "bottleneck"), summary="block"
             ),

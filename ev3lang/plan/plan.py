@@ -297,6 +297,10 @@ class ModelPlan:
     module: Module | None = None
 
 
+Architecture: TypeAlias = tuple[ModelPlan, ...]
+"""The explored models of a plan at some time of the run, in the plan's order."""
+
+
 @attrs.frozen
 class Link:
     """A link of an optimizer's chain, or a schedule as the value of an option."""
@@ -567,14 +571,64 @@ Rule: TypeAlias = Gate | Challenger | Reference
 
 
 @attrs.frozen
+class Limit:
+    """What a model has to keep to after growth: a fact of its shapes that stays below `most`.
+
+    name       as the spec writes it
+    value      of parameters, depth and flops of explored models, and numbers
+    is_strict  whether `most` itself is too much
+    """
+
+    name: str
+    value: Expr
+    most: float
+    is_strict: bool
+
+
+@attrs.frozen
+class Growing:
+    """How the explored models become larger.
+
+    operations  of the catalogue's GROWTH; each grows all of the group
+    choice      of several: `or`, one is drawn by the seed each time; `best of`, each has one
+                iteration and assess ranks what they came to
+    """
+
+    operations: tuple[Operation, ...]
+    choice: Literal["only", "or", "best of"]
+    limits: tuple[Limit, ...]
+
+
+@attrs.frozen
 class Patience:
-    """What a run does after so many iterations without progress.
+    """What a run does after so many iterations without progress, all of it at once.
 
     lengthen   the factor that roll-outs become longer by, up to each one's `most`; None: they stay
+    growing    None: models stay as they are
+    restarts   whether the search starts again from the smallest models where limits stop growth
     """
 
     iterations: int
     lengthen: float | None
+    growing: Growing | None = None
+    restarts: bool = False
+
+
+@attrs.frozen
+class ArchivePlan:
+    """The best accepted model for each value of a fact of its shapes.
+
+    A loss applies a member under the archive's own name.
+
+    model   the explored model that its members are of
+    best    by which, on assess, a model takes the place of another
+    per     a fact of the model's shapes: parameters, depth or flops, and numbers
+    """
+
+    name: str
+    model: str
+    best: ObjectivePlan
+    per: Expr
 
 
 @attrs.frozen
@@ -639,6 +693,13 @@ class Plan:
     runs       those of the sweep it is a point of, which share one promise: delta of the rule is
                its part
     externs    the functions of the user's that are called anywhere
+    passes     how often the run goes from the smallest models to where limits stop growth, and
+               then ends; None: growth ends nothing
+    archives   of accepted models
+    by_members descents whose losses apply archives: one candidate for each member, and none of
+               them among `descents` before there are members
+    elders     of the explored models, architectures that they had before they grew or started
+               again, in the order of `models`: accepted and challengers may still have one
     """
 
     name: str
@@ -662,6 +723,20 @@ class Plan:
     patience: Patience | None = None
     externs: tuple[Extern, ...] = ()
     runs: int = 1
+    passes: int | None = None
+    archives: tuple[ArchivePlan, ...] = ()
+    by_members: tuple[Descent, ...] = ()
+    elders: tuple[Architecture, ...] = ()
+
+    @property
+    def grows(self) -> bool:
+        """Whether the explored models may become larger while the run goes on."""
+        return self.patience is not None and self.patience.growing is not None
+
+    @property
+    def architecture(self) -> Architecture:
+        """The explored models."""
+        return tuple(model for model in self.models if model.is_explored)
 
     @property
     def has_host(self) -> bool:

@@ -1,4 +1,4 @@
-"""How much a model is: its numbers, and the multiplications of one example's forward pass."""
+"""How much a model is: its numbers, its depth, and the multiplications of a forward pass."""
 
 from __future__ import annotations
 
@@ -94,6 +94,49 @@ def _of_attention(length: int, width: int) -> int:
 
 def _of_layers(layers: Layers) -> int:
     return sum(_of_layer(layer) for layer in layers.layers)
+
+
+def depth(model: ModelPlan) -> int:
+    """The hidden layers of an mlp, blocks of a resnet, layers of a transformer.
+
+    Of a pipe without any of them, the dense layers before its last.
+    """
+    named = [_depth_of(layer) for layer in model.layers.layers]
+    if any(count is not None for count in named):
+        return sum(count or 0 for count in named)
+    return max(0, _dense_layers(model.layers) - 1)
+
+
+def _depth_of(layer: LayerPlan) -> int | None:
+    options: dict[str, Any] = dict(layer.options)
+    match layer.name:
+        case "mlp":
+            return len(options["hidden"])
+        case "resnet":
+            return int(sum(options["stages"]))
+        case "transformer":
+            return int(options["layers"])
+        case _:
+            return None
+
+
+def _dense_layers(layers: Layers) -> int:
+    return sum(_dense_layers_of(layer) for layer in layers.layers)
+
+
+def _dense_layers_of(layer: LayerPlan) -> int:
+    options: dict[str, Any] = dict(layer.options)
+    match layer.name:
+        case "dense":
+            return 1
+        case "mlp":
+            return len(options["hidden"]) + 1
+        case "residual":
+            return _dense_layers(options["layers"])
+        case "repeat":
+            return int(options["n"]) * _dense_layers(options["layers"])
+        case _:
+            return 0
 
 
 # ---------------------------------------------------------------- activations

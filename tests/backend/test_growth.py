@@ -130,6 +130,40 @@ def test_a_wider_resnet_keeps_its_groups_around_a_shortcut_of_zeros(factor: floa
     assert option(grows(plan, operation("widen", factor=factor)), "groups") == 2
 
 
+@settings(SLOWLY, max_examples=2)
+@given(
+    block=st.sampled_from(["basic", "bottleneck"]),
+    stage=st.integers(1, 2),
+    norm=st.sampled_from(["batch", "group"]),
+    factor=FACTORS,
+)
+def test_one_stage_of_a_resnet_grows_alone(
+    block: str, stage: int, norm: str, factor: float
+) -> None:
+    factor = float(round(factor)) + 1.0 if norm == "group" else factor
+    plan = resnet((1, 2), block=block, norm=norm)
+    larger = grows(plan, operation("widen_stage", stage=stage, factor=factor))
+    before = (4, 8)
+    widths = tuple(
+        # Stages double as long as nothing else is said: the factor is of the first one's.
+        2**place * more(4, factor) if place + 1 == stage else before[place]
+        for place in range(2)
+    )
+    assert option(larger, "widths") == widths
+    assert option(larger, "width") == (widths[0] if block == "basic" else 4)
+    grows(larger, operation("widen", factor=1.5))
+    assert option(grows(larger, operation("deepen")), "widths") == widths
+
+
+def test_the_last_stage_alone_grows_beside_a_shortcut_of_zeros() -> None:
+    plan = resnet((1, 1), shortcut="identity")
+    larger = grows(plan, operation("widen_stage", stage=2, factor=1.5))
+    assert option(larger, "widths") == (4, 12)
+    said = fits(plan, operation("widen_stage", stage=1))
+    assert said is not None
+    assert "only the last stage" in said
+
+
 @pytest.mark.parametrize("name", ["widen", "deepen"])
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_the_stem_of_imagenet_grows_as_well(name: str, norm: str) -> None:
@@ -400,8 +434,13 @@ def test_a_group_grows_where_it_is_explored() -> None:
         (mlp(()), operation("deepen"), "an mlp with a hidden layer"),
         (mlp(()), operation("widen"), "finds no layer that can be wider"),
         (mlp((4,)), operation("deepen_every_stage"), "mlp has no stages"),
-        (mlp((4,)), operation("widen_stage", stage=2), "names hidden layer 2, and 1 can"),
-        (resnet((1,)), operation("widen_stage", stage=1), "can't take one stage of a resnet"),
+        (mlp((4,)), operation("widen_stage", stage=2), "names hidden layer 2, and there are 1"),
+        (resnet((1,)), operation("widen_stage", stage=2), "names stage 2, and there are 1"),
+        (
+            resnet((1, 1), norm="group"),
+            operation("widen_stage", stage=1, factor=1.5),
+            "would need other groups in one stage",
+        ),
         (pipe("convolutions"), operation("deepen"), "takes an mlp, a resnet or a transformer"),
         (
             resnet((1, 1), norm="group", shortcut="identity"),

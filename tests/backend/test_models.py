@@ -17,6 +17,7 @@ from jax import lax
 from ev3lang.backend import models
 from ev3lang.catalog.index import LAYERS
 from ev3lang.catalog.signature import Type, parse_type
+from ev3lang.plan import work
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
 
 KEY = jax.random.key(0)
@@ -243,7 +244,7 @@ IMAGES = model(
 )
 def test_parameters_and_depth_are_counted(plan: ModelPlan, count: int, depth: int) -> None:
     assert models.parameters(plan) == count
-    assert models.depth(plan) == depth
+    assert work.depth(plan) == depth
     leaves = jax.tree.leaves(models.init(plan, KEY))
     assert sum(leaf.size for leaf in leaves) == count
     assert all(leaf.dtype == jnp.float32 for leaf in leaves)
@@ -261,7 +262,7 @@ def test_facts_are_asked_with_a_plan_and_its_parameters() -> None:
     params = models.init(TRUNK, KEY)
     facts = {name: float(function(TRUNK, params)) for name, function in models.TABLE.items()}
     assert facts["parameters"] == models.parameters(TRUNK)
-    assert facts["depth"] == models.depth(TRUNK)
+    assert facts["depth"] == work.depth(TRUNK)
     assert facts["l2"] == float(models.l2(params))
 
 

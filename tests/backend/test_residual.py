@@ -18,7 +18,7 @@ from ev3lang.catalog.signature import Type
 from ev3lang.check import models as checked
 from ev3lang.check import typed
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
-from ev3lang.plan.work import flops
+from ev3lang.plan.work import depth, flops
 
 KEY = jax.random.key(0)
 
@@ -78,7 +78,7 @@ PUBLISHED = {
 def test_known_networks_have_their_published_number_of_parameters(name: str) -> None:
     plan, parameters, blocks = PUBLISHED[name]
     assert models.parameters(plan) == checked.parameters(as_checked(plan)) == parameters
-    assert models.depth(plan) == checked.depth(as_checked(plan)) == blocks
+    assert depth(plan) == checked.depth(as_checked(plan)) == blocks
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def widen(model: ModelPlan, operation: Operation) -> Growth:
     A width of n units has the nearest whole number to factor x n, and one more at least. Heads
     and the groups of a group norm stay whole: there the factor is of their number, except that
     for a whole factor each group has each of its units as often and there are as many groups. A
-    resnet's factor is that of its first stage.
+    resnet whose channels double goes on doubling: its factor is that of its first stage.
     Raises Unfit for a model that can't keep its function so.
     Source: Chen, Goodfellow and Shlens (2016), arXiv:1511.05641, section 2.2.
     """
@@ -35,8 +35,11 @@ def widen(model: ModelPlan, operation: Operation) -> Growth:
 
 
 def widen_stage(model: ModelPlan, operation: Operation) -> Growth:
-    """As `widen`, in one hidden layer: the model's dense layers, convolutions and embeddings."""
-    return _grown(model, operation, lambda found: [_stage(found, operation)])
+    """As `widen`, in one stage of a resnet, or in one hidden layer of a model without any.
+
+    Hidden layers are dense layers, convolutions and embeddings, and what is added to them.
+    """
+    return _grown(model, operation, lambda found: _stage(found, operation))
 
 
 def fresh(model: ModelPlan, operation: Operation) -> Growth:
@@ -77,19 +80,29 @@ def _require_growth(growing: list[Width], operation: Operation) -> None:
         )
 
 
-def _stage(found: Widths, operation: Operation) -> Width:
+def _stage(found: Widths, operation: Operation) -> list[Width]:
+    """The widths of one stage or hidden layer. Raises Unfit where it can't grow alone."""
     number = int(dict[str, Any](operation.options)["stage"])
-    if any(layer.name == "resnet" for layer in found.model.layers.layers):
+    stages = max((each.stage or 0 for each in found.growing), default=0)
+    count = stages or len(found.hidden)
+    if number > count:
+        what = "stage" if stages else "hidden layer"
+        raise Unfit(f"{written(operation)} names {what} {number}, and there are {count} to widen")
+    if not stages:
+        return [found.hidden[number - 1]]
+    chosen = [each for each in found.growing if each.stage == number]
+    after = _after(chosen, _factor(operation))
+    if any(each.around in chosen and each not in chosen for each in found.growing):
         raise Unfit(
-            f"{written(operation)} can't take one stage of a resnet: its plan has one width, that "
-            "of the first stage"
+            f"{written(operation)}: with `shortcut: identity` the next stage holds as many "
+            "channels and zeros around them: only the last stage can be wider alone"
         )
-    if number > len(found.hidden):
+    if any(each.groups and after(each) % each.size for each in chosen):
         raise Unfit(
-            f"{written(operation)} names hidden layer {number}, and {len(found.hidden)} can be "
-            "wider"
+            f"{written(operation)} would need other groups in one stage of a resnet: take a "
+            "whole factor, such as 2x"
         )
-    return found.hidden[number - 1]
+    return chosen
 
 
 def _after(growing: list[Width], factor: float) -> After:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from ev3lang.catalog.networks import EXPANSION
+from ev3lang.catalog.networks import EXPANSION, resnet_widths
 from ev3lang.plan.growth.copies import Path, Role
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan
 
@@ -20,6 +20,7 @@ class Width:
 
     is_fixed        the data's or the output's: it can't grow
     is_hidden       whether it counts as a hidden layer of its own
+    stage           of a resnet, counted from 1; a stem's, where it goes into the blocks as it is
     granule         units that come at once: of a head, of a group
     groups          group norms over it, by how many groups they have
     head            units that are copied together and stay in order; 0 where they needn't
@@ -33,6 +34,7 @@ class Width:
     size: int
     is_fixed: bool = False
     is_hidden: bool = True
+    stage: int | None = None
     granule: int = 1
     groups: set[int] = attrs.Factory(set)
     head: int = 0
@@ -418,12 +420,14 @@ def _resnet(
     options: dict[str, Any] = dict(layer.options)
     width, block = options["width"], options["block"]
     groups = options["groups"] if options["norm"] == "group" else None
+    inner = resnet_widths(options)
 
-    def channels(size: int, around: Width | None = None) -> Width:
-        # All widths of a resnet grow alike, since its plan says only the first stage's.
+    def channels(size: int, stage: int, around: Width | None = None) -> Width:
+        # Those of a stage grow alike, and all stages do while they double.
         of_norm = set() if groups is None else {groups}
-        granule = size // (groups or width)
-        return found.new(size, is_hidden=False, granule=granule, groups=of_norm, around=around)
+        units = groups or (width if options.get("widths") is None or stage < 0 else inner[stage])
+        facts: dict[str, Any] = {"groups": of_norm, "around": around, "stage": stage + 1}
+        return found.new(size, is_hidden=False, granule=size // units, **facts)
 
     def conv_norm(names: Paths, before: Use, made: Width) -> None:
         found.array(names, "kernel", None, None, before, Use(made, "made"))
@@ -435,34 +439,44 @@ def _resnet(
         for name in of_norm:
             found.array(names, f"norm.{name}", Use(made, "made"))
 
-    stem = stream = channels(width)
+    goes_in = width == inner[0] * EXPANSION[block]
+    stem = stream = channels(width, 0 if goes_in else -1)
     conv_norm(_in(paths, "stem"), read(axis), stem)
     blocks = iter(range(sum(options["stages"])))
-    for stage, count in enumerate(options["stages"]):
-        inside = width * 2**stage
+    insides: list[Width] = []
+    for stage, (count, inside) in enumerate(zip(options["stages"], inner, strict=True)):
         for place in range(count):
             names = _in(paths, f"block_{next(blocks)}")
             before, size = stream, inside * EXPANSION[block]
             changes = size != before.size or (stage > 0 and not place)
             if changes and options["shortcut"] == "projection":
-                stream = channels(size)
+                stream = channels(size, stage)
                 conv_norm(_in(names, "projection"), Use(before, "read"), stream)
             elif changes:
-                stream = channels(size, around=before)
-            steps = [before, *(channels(inside) for _ in range(len(CONVOLUTIONS[block]))), stream]
-            for number, (one, next_) in enumerate(itertools.pairwise(steps)):
+                stream = channels(size, stage, around=before)
+            between = [channels(inside, stage) for _ in range(BETWEEN[block])]
+            steps = itertools.pairwise([before, *between, stream])
+            for number, (one, next_) in enumerate(steps):
                 conv_norm(_in(names, f"conv_{number}"), Use(one, "read"), next_)
+        insides.append(between[0])
     made = found.new(layer.output[-1])
     found.linear(paths, "output", Use(stream, "read"), made)
-    return Axis(made), lambda after: {
-        "width": after(stem),
-        "groups": options["groups"] if groups is None else groups_after(stem, groups, after),
-        "outputs": after(made),
-    }
+
+    def rebuild(after: After) -> Options:
+        grown = tuple(after(each) for each in insides)
+        doubling = resnet_widths({**options, "width": after(stem)})
+        return {
+            "width": after(stem),
+            "widths": None if options.get("widths") is None and grown == doubling else grown,
+            "groups": options["groups"] if groups is None else groups_after(stem, groups, after),
+            "outputs": after(made),
+        }
+
+    return Axis(made), rebuild
 
 
-CONVOLUTIONS = {"basic": ("conv_0",), "bottleneck": ("conv_0", "conv_1")}
-"""The convolutions of a block before its last one, each of which has a width inside the block."""
+BETWEEN = {"basic": 1, "bottleneck": 2}
+"""Convolutions of a block before its last one, each of which has a width inside the block."""
 
 
 def _in(paths: Iterable[Path], name: str) -> Paths:
