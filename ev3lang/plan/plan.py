@@ -17,7 +17,7 @@ from ev3lang.check.bounds import excess_scale
 
 Comparison: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 
-Options: TypeAlias = tuple[tuple[str, "Value | Link | Layers | None"], ...]
+Options: TypeAlias = tuple[tuple[str, "Value | Link | Layers | Operation | None"], ...]
 """Every option of a built-in by name, in the catalogue's order, defaults filled in."""
 
 

@@ -139,6 +139,38 @@ class SearchChanged:
 
 
 @attrs.frozen
+class Trial:
+    """What a growth that was tried came to in its one iteration."""
+
+    operation: str
+    parameters: int
+    scores: Scores
+
+
+@attrs.frozen
+class Grown:
+    """The explored models go on in another size.
+
+    iteration    the last one before
+    operation    as a spec writes it, `widen(2x)`; None where they start again from the smallest
+    parameters   of each explored model from now on
+    max_output_change   the greatest difference of outputs before and after on assess examples, as
+                 a part of the largest output; None where the function isn't kept
+    number_of_pass   which of the run's passes goes on, from 1
+    trials       of `best of`, each growth that was tried, in the order of the spec; else empty
+    members      the models that archives hold from now on
+    """
+
+    iteration: int
+    operation: str | None
+    parameters: Mapping[str, int]
+    max_output_change: float | None
+    number_of_pass: int = 1
+    trials: tuple[Trial, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class Closed:
     """The last query to the adapt split, at the run's own stop."""
 
@@ -193,6 +225,7 @@ Event: TypeAlias = (
     | Compiled
     | IterationDone
     | SearchChanged
+    | Grown
     | Warned
     | Closed
     | RunEnded
@@ -237,6 +270,24 @@ def line(event: Event) -> dict[str, Any] | None:
                 "iteration": event.iteration,
                 "what": event.what,
                 "steps": dict(event.steps),
+            }
+        case Grown():
+            return {
+                "event": "growth",
+                "iteration": event.iteration,
+                "pass": event.number_of_pass,
+                "operation": event.operation,
+                "parameters": dict(event.parameters),
+                "max_output_change": number(event.max_output_change),
+                "trials": [
+                    {
+                        "operation": trial.operation,
+                        "parameters": trial.parameters,
+                        "scores": _scores(trial.scores),
+                    }
+                    for trial in event.trials
+                ],
+                "members": list(event.members),
             }
         case Closed():
             return {
