@@ -9,7 +9,7 @@ from typing import Any
 
 from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
 from ev3lang.check import models, typed
-from ev3lang.plan.plan import LayerPlan, Layers, Link, ModelPlan
+from ev3lang.plan.plan import LayerPlan, Layers, Link, ModelPlan, Operation
 
 
 def parameters(model: ModelPlan) -> int | None:
@@ -30,7 +30,7 @@ def _counted(layers: Layers) -> tuple[typed.LayerInfo, ...]:
             tuple(
                 (name, value)
                 for name, value in each.options
-                if not isinstance(value, (Layers, Link))
+                if not isinstance(value, (Layers, Link, Operation))
             ),
             _counted(next((v for _, v in each.options if isinstance(v, Layers)), Layers(()))),
             each.input,
