@@ -5,7 +5,7 @@ Command line, library and editor share this file. It loads neither jax nor numpy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from types import MappingProxyType
 
@@ -128,7 +128,11 @@ def analyze(
         return Analysis(source, syntax_tree, (), found, used.sources)
     try:
         checked = check(
-            attrs.evolve(syntax_tree, declarations=whole), values, default_name(source), seed
+            attrs.evolve(syntax_tree, declarations=whole),
+            values,
+            default_name(source),
+            seed,
+            _review,
         )
     except RecursionError:
         # Each declaration nests less than the parser allows, and all of them together more than
@@ -150,6 +154,17 @@ def analyze(
         checked.types,
         checked.definitions,
     )
+
+
+def _review(program: TypedProgram) -> Iterable[Diagnostic]:
+    """What only the sizes to come say of a program: nothing of one that doesn't grow."""
+    patience = program.adapt.patience
+    if patience is None or patience.growing is None:
+        return ()
+    # Without growth a check doesn't wait for this import.
+    from ev3lang.plan.reviews import review_growth
+
+    return review_growth(program)
 
 
 def in_order(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

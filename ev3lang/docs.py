@@ -51,11 +51,8 @@ def _entry(each: Description) -> str:
             for a in each.arguments
         ]
         parts.append("\n".join(rows))
-    facts = [*each.facts]
-    if not each.is_built:
-        facts.append("A spec with it is checked; it can't be run yet.")
-    if facts:
-        parts.append(" ".join(facts))
+    if each.facts:
+        parts.append(" ".join(each.facts))
     if each.source:
         parts.append(f"Source: {each.source}.")
     if each.example:

@@ -15,11 +15,12 @@ class Outcome(enum.IntEnum):
     TIME = 4
     ALL_LOST = 5
     INTERRUPTED = 6
+    PASSES = 7
 
     @property
     def is_own_stop(self) -> bool:
         """Whether the spec itself asked for this end, so that the evidence may be closed."""
-        return self in (Outcome.ITERATIONS, Outcome.CONDITION, Outcome.TARGETS, Outcome.TIME)
+        return self in _OWN
 
     @property
     def words(self) -> str:
@@ -30,6 +31,10 @@ class Outcome(enum.IntEnum):
         return _EXIT_STATUS.get(self, 0)
 
 
+_OWN = frozenset(
+    {Outcome.ITERATIONS, Outcome.CONDITION, Outcome.TARGETS, Outcome.TIME, Outcome.PASSES}
+)
+
 _WORDS = {
     Outcome.RUNNING: "still running",
     Outcome.ITERATIONS: "all its iterations are done",
@@ -38,6 +43,7 @@ _WORDS = {
     Outcome.TIME: "the time of its stop is up",
     Outcome.ALL_LOST: "every candidate was lost fifty times in a row",
     Outcome.INTERRUPTED: "it was interrupted",
+    Outcome.PASSES: "all its passes are done",
 }
 
 _EXIT_STATUS = {Outcome.ALL_LOST: 3, Outcome.INTERRUPTED: 130}

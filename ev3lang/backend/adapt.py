@@ -13,6 +13,7 @@ from ev3lang.backend import challenger, claims, gate, reference
 from ev3lang.backend.assess import Ranking, means, measure_finite
 from ev3lang.backend.claims import Outlook, Proof, Side
 from ev3lang.backend.comparing import holds
+from ev3lang.backend.elders import OneOf, like
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
@@ -131,7 +132,7 @@ def compete(
     rule = plan.rule
     assert isinstance(rule, Reference)
 
-    def bounds(params: Params, may_win: Array) -> reference.Bounds:
+    def bounds(params: Params | OneOf, may_win: Array) -> reference.Bounds:
         measured = _Measured.of((rule.objective,), fields, networks.holding(params))
         found = reference.bounds(
             rule.objective, measured.side.values[rule.objective.name], rule.decide
@@ -258,7 +259,7 @@ def _accepted(state: RunState, is_accepted: Array) -> RunState:
     """The state with current in the place of accepted, where `is_accepted`."""
     return attrs.evolve(
         state,
-        accepted=pick(is_accepted, state.current, state.accepted),
+        accepted=pick(is_accepted, like(state.accepted, state.current), state.accepted),
         accepted_values=pick(is_accepted, state.current_values, state.accepted_values),
         accepted_steps=pick(is_accepted, state.current_steps, state.accepted_steps),
     )

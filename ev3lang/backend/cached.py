@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
@@ -27,7 +28,7 @@ from ev3lang.plan.plan import (
 from ev3lang.plan.simplify import stable
 
 Array: TypeAlias = jax.Array
-Outputs: TypeAlias = Mapping[Expr, Field]
+Outputs: TypeAlias = Mapping[Forward, Field]
 """Applications of frozen models, each with the column that holds its outputs."""
 
 MOST_BYTES = 2**30
@@ -51,7 +52,7 @@ def outputs(plan: Plan, given: Mapping[str, Params], data: Data) -> Outputs:
     moving = frozenset(
         [each.field for each in plan.data.augmented] + [each.field for each in plan.data.known]
     )
-    found: dict[Expr, Field] = {}
+    found: dict[Forward, Field] = {}
     count = len(next(iter(data.splits["explore"].values())))
     left = MOST_BYTES
     for loss in plan.losses:
@@ -74,36 +75,53 @@ def _applications(expr: Expr, frozen: frozenset[str], moving: frozenset[str]) ->
             yield from _applications(part, frozen, moving)
 
 
-def columns(plan: Plan, found: Outputs, given: Mapping[str, Params], data: Data) -> Fields:
-    """Each application's outputs over the explore split, under the name of its column.
+@attrs.define(eq=False)
+class Columns:
+    """Outputs of frozen models over the explore split, computed once for all stages of a run."""
 
-    returns   [B, *type.dimensions] float32 each, on the device
-    """
-    if not found:
-        return {}
-    needed = fields_of(*found)
-    split = {name: data.splits["explore"][name] for name in needed}
+    _known: dict[Forward, tuple[tuple[Params, ...], Array]] = attrs.field(factory=dict)
+    _functions: dict[Forward, Callable[..., Array]] = attrs.field(factory=dict)
 
-    @jax.jit
-    def of_chunk(params: Mapping[str, Params], fields: Fields) -> Fields:
+    def of(self, plan: Plan, found: Outputs, given: Mapping[str, Params], data: Data) -> Fields:
+        """Each application's outputs, under the name of its column.
+
+        returns   [B, *type.dimensions] float32 each, on the device; what the same weights have
+                  given before isn't computed again
+        """
+        return {field.name: self._column(plan, expr, given, data) for expr, field in found.items()}
+
+    def _column(self, plan: Plan, expr: Forward, given: Mapping[str, Params], data: Data) -> Array:
+        used = {name: given[name] for name in models_of(expr)}
+        weights = tuple(used.values())
+        before = self._known.get(expr)
+        if before is not None and all(map(operator.is_, before[0], weights)):
+            return before[1]
+        if expr not in self._functions:
+            self._functions[expr] = jax.jit(_application(plan, expr, data))
+        split = {name: data.splits["explore"][name] for name in fields_of(expr)}
+        count = len(next(iter(split.values())))
+        chunks = [
+            self._functions[expr](
+                used, {name: each[at : at + CHUNK] for name, each in split.items()}
+            )
+            for at in range(0, count, CHUNK)
+        ]
+        column = jnp.concatenate(chunks)
+        self._known[expr] = weights, column
+        return column
+
+
+def _application(
+    plan: Plan, expr: Forward, data: Data
+) -> Callable[[Mapping[str, Params], Fields], Array]:
+    """The outputs `[B, ...]` for some weights, of examples as they are stored."""
+
+    def applied(params: Mapping[str, Params], fields: Fields) -> Array:
         fields = streams.prepared(plan.data, fields, data.scales)
-        memo: expressions.Memo = {}
-        network = networks(plan, dict(params))
-        return {
-            field.name: expressions.evaluate(expr, fields, network, memo)
-            for expr, field in found.items()
-        }
+        outputs: Array = expressions.evaluate(expr, fields, networks(plan, dict(params)))
+        return outputs
 
-    used = {name: given[name] for name in models_of(*found)}
-    count = len(next(iter(split.values())))
-    chunks = [
-        of_chunk(used, {name: field[begin : begin + CHUNK] for name, field in split.items()})
-        for begin in range(0, count, CHUNK)
-    ]
-    return {
-        field.name: jnp.concatenate([chunk[field.name] for chunk in chunks])
-        for field in found.values()
-    }
+    return applied
 
 
 def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
@@ -124,7 +142,7 @@ def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
 
 def rewritten(expr: Expr, found: Outputs) -> Expr:
     """The expression with every application that has a column replaced by it."""
-    if expr in found:
+    if isinstance(expr, Forward) and expr in found:
         return found[expr]
     if isinstance(expr, (Apply, Forward)):
         return attrs.evolve(expr, inputs=tuple(rewritten(part, found) for part in expr.inputs))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import assess, betting, claims
+from ev3lang.backend.elders import OneOf, like
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import part
@@ -46,7 +47,7 @@ class News:
     claim: Array  # [] int32, which of the rule's claims the same is to show
 
 
-def start(plan: Plan, current: Params) -> Challengers:
+def start(plan: Plan, current: Params | OneOf) -> Challengers:
     """No challenger, and all of delta to spend."""
     # of its claim, and of each guard that must be proven
     tests = 1 + len(plan.proven)
@@ -181,7 +182,11 @@ def enter(plan: Plan, state: RunState, may_enter: Array) -> RunState:
     return attrs.evolve(
         state,
         challengers=Challengers(
-            params=jax.tree.map(lambda new, old: put(new[None], old), state.current, held.params),
+            params=jax.tree.map(
+                lambda new, old: put(new[None], old),
+                like(part(held.params, 0), state.current),
+                held.params,
+            ),
             steps=put(state.current_steps, held.steps),
             is_filled=held.is_filled | here,
             claim=put(state.leading, held.claim),

@@ -17,9 +17,11 @@ import numpy as np
 
 from ev3lang.backend import (
     adapt,
+    archives,
     assess,
     cached,
     challenger,
+    elders,
     evaluation,
     expressions,
     externs,
@@ -32,6 +34,7 @@ from ev3lang.backend import (
     reference,
     streams,
 )
+from ev3lang.backend.cached import Columns
 from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.explore import (
     Explored,
@@ -46,7 +49,7 @@ from ev3lang.backend.explore import (
     start_streams,
 )
 from ev3lang.backend.externs import Faults
-from ev3lang.backend.feeding import Feeder, host_streams
+from ev3lang.backend.feeding import Blocks, Feeder, host_streams
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
 from ev3lang.backend.rollout import (
@@ -112,6 +115,16 @@ class Program:
                     sets, `[R]` for rows `[R, B]`; models are applied once
     train_baseline  (key, baseline, steps) -> its weights after so many steps from the start
     examples        (key, split) -> the fields of a split: a finite one's, else a fresh draw
+    draw            (key) -> the explored models' weights, as a run with this key starts them
+    outputs         (params, most) -> what each application of an explored model in a measure gives
+                    for at most so many assess examples
+    begin           (current) -> every descent's optimizer state before its first step from there
+    appraise        (state) -> the state with current's values on assess measured anew
+    blank           () -> a state of zeros: of what shapes and dtypes every state is
+    over            (fused, given) -> the program of another stage of the plan over the same data;
+                    `given` are the weights of frozen models, those of this program's too
+    teach           (given) -> None: from now on frozen models have these weights where their
+                    outputs were computed beforehand; a state holds its own
     traces          what was traced so far, a name each: `segment` stands in it once for a run
     faults          what went wrong in functions on the host while the program ran
     """
@@ -125,6 +138,13 @@ class Program:
     resample: Callable[[Params, Fields, Any, tuple[str, ...]], dict[str, Array]]
     train_baseline: Callable[[Array, BaselinePlan, int], Params]
     examples: Callable[[Array, str], Fields]
+    draw: Callable[[Array], Params]
+    outputs: Callable[[Params, int], tuple[Array, ...]]
+    begin: Callable[[Params], tuple[PyTree, ...]]
+    appraise: Callable[[RunState], RunState]
+    blank: Callable[[], RunState]
+    over: Callable[[FusedPlan, Mapping[str, Params]], Program]
+    teach: Callable[[Mapping[str, Params]], None]
     traces: list[str]
     faults: Faults
 
@@ -145,22 +165,49 @@ def emit(
                  the same as without. `init` takes the key of the plan's seed then, and there is
                  nothing to train baselines on.
     """
-    faults = Faults()
+    return _over(_Ground(_on_device(fused.plan, tables, statistics, feeder), feeder), fused, given)
+
+
+@attrs.define(eq=False)
+class _Ground:
+    """What the programs of a run's stages share.
+
+    whole     the data, on the device; explore on the host where there is a feeder
+    blocks    what the feeder brings, once the first program has said what it reads; `block` is
+              the last
+    columns   outputs of frozen models, so that no stage computes them again
+    """
+
+    whole: Data
+    feeder: Feeder | None
+    faults: Faults = attrs.Factory(Faults)
+    blocks: Blocks | None = None
+    block: Block | None = None
+    columns: Columns = attrs.Factory(Columns)
+
+
+def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Program:
+    """The program of a stage's plan over the run's data."""
+    faults, whole = ground.faults, ground.whole
     fused = attrs.evolve(fused, plan=externs.heard(fused.plan, faults))
     plan = fused.plan
-    whole = _on_device(plan, tables, statistics, is_streamed=feeder is not None)
     outputs = cached.outputs(plan, given, whole)
-    whole = _with_columns(whole, cached.columns(plan, outputs, given, whole))
+    whole = _with_columns(whole, ground.columns.of(plan, outputs, given, whole))
     fused = cached.reading(fused, outputs)
-    blocks = None
-    if feeder is not None:
+    if ground.feeder is not None:
         explore = {name: np.asarray(each) for name, each in whole.splits["explore"].items()}
         whole = _without_explore(whole)
-        blocks = feeder(host_streams(fused.plan, whole, explore))
+        if ground.blocks is None:
+            ground.blocks = ground.feeder(host_streams(fused.plan, whole, explore))
+    blocks = ground.blocks
     # The report split stays out of every function that the run itself calls.
     seen = attrs.evolve(
         whole, splits={use: each for use, each in whole.splits.items() if use != "report"}
     )
+
+    def teach(given: Mapping[str, Params]) -> None:
+        seen.splits["explore"].update(ground.columns.of(plan, outputs, given, ground.whole))
+
     traces: list[str] = []
 
     def traced(name: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -174,8 +221,11 @@ def emit(
         block, count = None, min(count, SEGMENT)
         if blocks is not None:
             iteration = int(state.iteration)
-            block = blocks(iteration)
-            count = min(count, _iterations_left(block, iteration))
+            if count or ground.block is None:
+                ground.block = blocks(iteration)
+                count = min(count, _iterations_left(ground.block, iteration))
+            # no iteration looks at the batches: the last ones do
+            block = ground.block
         return segment(seen, state, np.int32(count), np.bool_(is_time_up), block)
 
     init = traced("init", lambda data, given, key: start(plan, data, given, key))
@@ -212,6 +262,21 @@ def emit(
         ),
         static_argnums=4,
     )
+    draw = traced("weights", lambda key: _explored(plan, _start_weights(plan, {}, key)))
+    begin = traced("optimizers", lambda current: start_optimizers(plan, current))
+    outputs_of = traced(
+        "outputs",
+        lambda data, params, most: applied(plan, data, params, most),
+        static_argnums=2,
+    )
+    appraise = traced("appraise", lambda data, state: appraised(plan, data, state))
+
+    def blank() -> RunState:
+        shapes = jax.eval_shape(
+            lambda key: start(plan, seen, given, key), jax.random.key(plan.seed)
+        )
+        return jax.tree.map(_zeros, shapes)
+
     return Program(
         fused=fused,
         init=lambda key: init(seen, dict(given), key),
@@ -232,9 +297,22 @@ def emit(
             attrs.evolve(baseline, loss=cached.rewritten(stable(baseline.loss), outputs)),
         ),
         examples=lambda key, split: examples(whole.splits[split], whole.scales, key, split),
+        draw=draw,
+        outputs=lambda params, most: outputs_of(seen, params, most),
+        begin=begin,
+        appraise=lambda state: appraise(seen, state),
+        blank=blank,
+        over=lambda fused, given: _over(ground, fused, given),
+        teach=teach,
         traces=traces,
         faults=faults,
     )
+
+
+def _zeros(shape: Any) -> Any:
+    if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(jax.random.key(0), shape.shape)
+    return jnp.zeros(shape.shape, shape.dtype)
 
 
 def fields_read(plan: Plan) -> tuple[str, ...]:
@@ -250,10 +328,9 @@ def _on_device(
     plan: Plan,
     tables: Tables,
     statistics: Mapping[str, tuple[Any, Any]],
-    *,
-    is_streamed: bool,
+    feeder: Feeder | None,
 ) -> Data:
-    """The fields that the plan reads, on the device, of each split; explore not if streamed."""
+    """The fields that the plan reads, on the device, of each split; explore not with a feeder."""
     if not tables:
         return Data({split: {} for split in SPLITS}, {}, {})
     read = fields_read(plan)
@@ -267,7 +344,7 @@ def _on_device(
         for split in SPLITS
         if split != "explore"
     }
-    place = np.asarray if is_streamed else jnp.asarray
+    place = np.asarray if feeder is not None else jnp.asarray
     columns["explore"] = {name: place(explore[name]) for name in of_explore}
     return Data(
         columns,
@@ -307,19 +384,23 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
     """The state before the first iteration: weights as given, or drawn by their model's name."""
     params = _start_weights(plan, given, key)
     explored = explored_models(plan)
-    current = {name: params[name] for name in params if name in explored}
+    current = _explored(plan, params)
     frozen = {name: params[name] for name in params if name not in explored}
     draws = evaluation.start(plan, data, key)
     _, rows = evaluation.draw(plan, key, draws)
     fields = evaluation.examples(plan, data, key, "assess", jnp.int32(0), rows)
     values = assess.measure(plan.measures, fields, networks(plan, params))
     zero = jnp.int32(0)
+    older = [
+        {model.name: models.init(model, named(key, "elder", model.name)) for model in architecture}
+        for architecture in plan.elders
+    ]
     return RunState(
         iteration=zero,
         current=current,
-        accepted=current,
+        accepted=elders.among(current, older),
         frozen=frozen,
-        opt_states=tuple(start_optimizer(plan, each.optimizer, current) for each in plan.descents),
+        opt_states=start_optimizers(plan, current),
         streams={**start_streams(plan, key, data), **draws},
         key=key,
         log_budget=_start_budget(plan),
@@ -333,13 +414,51 @@ def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> Ru
         outcome=jnp.int32(Outcome.RUNNING),
         leading=zero,
         proofs=no_proofs(),
-        challengers=challenger.start(plan, current) if has_challengers(plan) else None,
+        challengers=challenger.start(plan, elders.among(current, older))
+        if has_challengers(plan)
+        else None,
         front=fronts.start(current, len(plan.ranking.keys))
         if plan.ranking.kind == "pareto"
         else None,
         factors=mutation.start(plan),
         recent=recent.start(plan, current),
+        archived=archives.start(plan, current),
     )
+
+
+def _explored(plan: Plan, params: Params) -> Params:
+    explored = explored_models(plan)
+    return {name: params[name] for name in params if name in explored}
+
+
+def start_optimizers(plan: Plan, current: Params) -> tuple[PyTree, ...]:
+    """Every descent's optimizer state before its first step from the current weights."""
+    return tuple(start_optimizer(plan, each.optimizer, current) for each in plan.descents)
+
+
+def applied(plan: Plan, data: Data, params: Params, most: int) -> tuple[Array, ...]:
+    """The outputs of explored models wherever a measure applies one, `[B, ...]` each.
+
+    On the first assess examples, `most` of them; of endless data on a draw of its own.
+    """
+    key = named(jax.random.key(plan.seed), "outputs")
+    fields = streams.examples(
+        plan.data, data.splits["assess"], data.scales, key, "assess", jnp.int32(0)
+    )
+    some = {name: field[:most] for name, field in fields.items()}
+    network, memo = networks(plan, params), expressions.Memo()
+    found = expressions.applications(
+        (measure.value for measure in plan.measures), explored_models(plan)
+    )
+    return tuple(expressions.evaluate(each, some, network, memo) for each in found)
+
+
+def appraised(plan: Plan, data: Data, state: RunState) -> RunState:
+    """The state with current's values on assess, where it is another model than they were of."""
+    _, rows = evaluation.draw(plan, state.key, state.streams)
+    fields = evaluation.examples(plan, data, state.key, "assess", state.iteration, rows)
+    network = networks(plan, state.frozen).holding(state.current)
+    return attrs.evolve(state, current_values=assess.measure(plan.measures, fields, network))
 
 
 def has_challengers(plan: Plan) -> bool:
@@ -393,9 +512,13 @@ def iterate(
         state = attrs.evolve(state, log_budget=challenger.left(plan, state.challengers))
     else:
         splits = _splits(plan, data, state.key, fields, iteration)
-        state, verdict = adapt.decide(plan, state, base, splits, any_finite)
+        may_ask = any_finite & ~progress.is_trial(state)
+        state, verdict = adapt.decide(plan, state, base, splits, may_ask)
     is_accepted = verdict.decision == Decision.ACCEPTED
     state = recent.remember(state, is_accepted)
+    state = archives.keep(
+        plan, state, is_accepted, assess.means(plan.measures, state.accepted_values)
+    )
     standing = assess.means(plan.measures, state.current_values)
     state = progress.followed(plan, state, is_accepted, standing)
     state = attrs.evolve(state, outcome=adapt.outcome(plan, state))
@@ -435,7 +558,8 @@ def run(
 
     def goes_on(carry: tuple[RunState, Record, Array]) -> Array:
         state, _, filled = carry
-        return (filled < count) & (state.outcome == Outcome.RUNNING)
+        goes_on = (filled < count) & (state.outcome == Outcome.RUNNING)
+        return goes_on & ~progress.is_due(state)
 
     def one_more(carry: tuple[RunState, Record, Array]) -> tuple[RunState, Record, Array]:
         state, records, filled = carry

@@ -156,7 +156,7 @@ def _rolled(
             opt_states=[_opt_state(plan, state, k) for k in group.candidates],
             keys=_dropout_keys(plan, group, state),
             batches=jax.tree.map(lambda each, steps=group.steps: each[:steps], batches),
-            count=None if plan.patience is None else lengths[group.candidates[0]],
+            count=lengths[group.candidates[0]] if progress.lengthens(plan) else None,
             stream_of=[stream_name(plan, candidate) for candidate in candidates],
             read=partial(read, plan.data, data),
         )
@@ -182,6 +182,7 @@ def networks(plan: Plan, params: Params) -> Networks:
         still=still,
         dtype=dtype,
         externs={each.function: each for each in plan.externs},
+        elders=tuple({model.name: model for model in each} for each in plan.elders),
     )
 
 
@@ -314,7 +315,7 @@ def _draw(
 
 def _count(plan: Plan, state: RunState, name: str) -> Array | None:
     """How many batches of a stream this iteration reads, None for as many as it ever does."""
-    if plan.patience is None:
+    if not progress.lengthens(plan):
         return None
     lengths = progress.lengths(plan, state)
     read = [lengths[k] for k, each in enumerate(plan.descents) if stream_name(plan, each) == name]

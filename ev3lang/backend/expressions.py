@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ev3lang.backend import arithmetic, externs, losses, metrics, models, scores
+from ev3lang.backend.elders import OneOf
 from ev3lang.backend.keys import named
 from ev3lang.catalog.index import FUNCTIONS
 from ev3lang.catalog.signature import Type
@@ -49,6 +50,8 @@ class Networks:
     externs       the functions of the user's, under the names that calls have for them
     moved         in training, the running statistics of each trained model as they stand behind
                   its last application; None otherwise
+    elders        further architectures of the explored models; weights that are `OneOf` them
+                  may be measured, and not trained
     """
 
     plans: Mapping[str, ModelPlan]
@@ -58,9 +61,12 @@ class Networks:
     dtype: DTypeLike = jnp.float32
     externs: Mapping[str, Extern] = MappingProxyType({})
     moved: dict[str, PyTree] | None = None
+    elders: tuple[Mapping[str, ModelPlan], ...] = ()
 
-    def holding(self, params: Mapping[str, PyTree]) -> Networks:
+    def holding(self, params: Mapping[str, PyTree] | OneOf) -> Networks:
         """The same models, some with these weights instead."""
+        if isinstance(params, OneOf):
+            params = {name: params.of(name) for name in params.params[0]}
         return attrs.evolve(self, params={**self.params, **params})
 
     def dropping(self, key: Array | None) -> Networks:
@@ -81,7 +87,10 @@ class Networks:
         key = None
         if self.dropout_key is not None and name not in self.still:
             key = named(self.dropout_key, name)
-        plan, params = self.plans[name], self.params[name]
+        params = self.params[name]
+        if isinstance(params, OneOf):
+            return self._of_one(name, params, lambda network: network.apply(name, inputs))
+        plan = self.plans[name]
         if self.moved is None or name in self.still:
             apply = partial(models.apply, plan, params, dropout_key=key, dtype=self.dtype)
             # what is dropped belongs to a batch's place, and a user's module may look at all of it
@@ -94,6 +103,34 @@ class Networks:
             plan, params, inputs, dropout_key=key, dtype=self.dtype
         )
         return outputs
+
+    def fact(self, function: str, name: str) -> Any:
+        """What a function of a model itself says: its size, or the size of its weights."""
+        params = self.params[name]
+        if isinstance(params, OneOf):
+            return self._of_one(
+                name,
+                params,
+                lambda network: jnp.asarray(network.fact(function, name), jnp.float32),
+            )
+        return models.TABLE[function](self.plans[name], params)
+
+    def _of_one(self, name: str, params: OneOf, function: Callable[[Networks], Array]) -> Array:
+        """The function's value for the architecture that the weights have."""
+        architectures = (self.plans, *self.elders)
+        branches = [
+            partial(
+                function,
+                attrs.evolve(
+                    self,
+                    plans={**self.plans, name: plans[name]},
+                    params={**self.params, name: each},
+                ),
+            )
+            for plans, each in zip(architectures, params.params, strict=True)
+        ]
+        found: Array = jax.lax.switch(params.place, branches)
+        return found
 
 
 def _in_pieces(apply: Callable[[Array], Array], inputs: Array, rows: int) -> Array:
@@ -147,7 +184,7 @@ def evaluate(
         case Mean():
             value = mean(evaluate(expr.value, fields, networks, memo))
         case Apply(function=function, inputs=(Weights(model=model),)):
-            value = models.TABLE[function](networks.plans[model], networks.params[model])
+            value = networks.fact(function, model)
         case Apply() if expr.function in networks.externs:
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
             value = externs.call(networks.externs[expr.function], expr, parts)

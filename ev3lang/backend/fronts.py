@@ -58,6 +58,7 @@ def start(current: Params, keys: int) -> Front:
         scores=jnp.zeros((PLACES, keys), jnp.float32),
         iteration=jnp.zeros(PLACES, jnp.int32),
         is_filled=jnp.zeros(PLACES, bool),
+        is_here=jnp.ones(PLACES, bool),
     )
 
 
@@ -94,4 +95,5 @@ def joined(
         scores=jnp.where(here[:, None], scores[None], front.scores),
         iteration=jnp.where(here, iteration, front.iteration),
         is_filled=stays[:-1] | here,
+        is_here=front.is_here | here,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -20,16 +22,16 @@ from ev3lang.plan.growth.copies import SILENT, Along, Path, Recipe, Start
 from ev3lang.plan.growth.grown import growth
 from ev3lang.plan.plan import ModelPlan, Operation
 
-Numbers: TypeAlias = NDArray[np.float64]
+Numbers: TypeAlias = NDArray[np.float32]
 
 
 def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> Params:
     """The weights of `grown_plan(model, operation)`, which computes what the model computes.
 
-    params    as `models.init` gives them, statistics too
+    params    as `models.init` gives them, statistics too; of JAX or NumPy
     key       [] of `jax.random.key`, of what is drawn
-    returns   nested dicts of float32 arrays. Outputs of `models.apply` agree to float error,
-              but for `fresh`, whose weights are `models.init`'s
+    returns   nested dicts of float32 arrays, of NumPy. Outputs of `models.apply` agree to float
+              error, but for `fresh`, whose weights are `models.init`'s
     Raises Unfit, a ValueError, where the operator can't keep this model's function.
 
     A copied unit has the weights that make it from the unit it copies. The weights that it is
@@ -42,13 +44,14 @@ def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> 
     Source: Chen, Goodfellow and Shlens (2016), arXiv:1511.05641; Wang et al. (2023),
     arXiv:2310.07999, for layer norm.
 
-    Computed by NumPy on the host in float64, since each shape of an array would be one more small
-    program to compile.
+    Computed by NumPy on the host, since each shape of an array would be one more small program to
+    compile. What is traced is so once for a plan: `warm` does it beforehand.
     """
     grown = growth(model, operation)
     if grown.recipes is None:
-        return jax.jit(functools.partial(models.init, grown.plan))(key)
+        return drawing(grown.plan)(key)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    old = jax.device_get(params)
     made: Params = {}
     for path, shape in arrays(shaped(grown.plan)):
         recipe = grown.recipes[path]
@@ -56,9 +59,9 @@ def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> 
         if recipe.old is None:
             array = _start(recipe.start, shape.shape, rng)
         else:
-            array = _grown(at(params, recipe.old), recipe, grown.noise, rng)
+            array = _grown(at(old, recipe.old), recipe, grown.noise, rng)
         assert array.shape == shape.shape, f"{path} is {array.shape}, and not {shape.shape}"
-        put(made, path, jnp.asarray(array, shape.dtype))
+        put(made, path, np.asarray(array, shape.dtype))
     return made
 
 
@@ -80,6 +83,21 @@ def grow_group(
     }
 
 
+def warm(plans: Iterable[ModelPlan], operation: Operation) -> None:
+    """Traces what `grow_group` and `grow_opt_state` will need of these plans, and remembers it.
+
+    For any thread. Without it they do the same, as fast the second time.
+    Raises Unfit, a ValueError, where one of the explored models can't take the operator.
+    """
+    for model in plans:
+        if model.is_explored:
+            grown = growth(model, operation)
+            shaped(grown.plan)
+            jax.random.key_data(named(jax.random.key(0), model.name))
+            if grown.recipes is None:
+                drawing(grown.plan)
+
+
 def max_output_change(
     model: ModelPlan, params: Params, grown: ModelPlan, grown_params: Params, x: Array
 ) -> float:
@@ -87,53 +105,129 @@ def max_output_change(
 
     x   [B, *model.input]; nothing is dropped, and batch norm goes by its running statistics
     """
+    return float(output_change(model, grown)(params, grown_params, x))
 
-    def outputs(params: Params, grown_params: Params, x: Array) -> tuple[Array, Array]:
-        return models.apply(model, params, x), models.apply(grown, grown_params, x)
 
-    before, after = (
-        np.asarray(each, np.float64) for each in jax.jit(outputs)(params, grown_params, x)
-    )
-    largest = float(np.max(np.abs(before)))
-    return float(np.max(np.abs(after - before))) / (largest or 1.0)
+@functools.lru_cache(maxsize=16)
+def output_change(model: ModelPlan, grown: ModelPlan) -> Callable[[Params, Params, Array], Array]:
+    """`max_output_change` of these plans as one program: (params, grown_params, x) -> [] float32.
+
+    It is compiled for the shape of `x` when it is first called, in any thread and with any
+    numbers; then it is there.
+    """
+
+    def change(params: Params, grown_params: Params, x: Array) -> Array:
+        before, after = models.apply(model, params, x), models.apply(grown, grown_params, x)
+        largest = jnp.max(jnp.abs(before))
+        return jnp.max(jnp.abs(after - before)) / jnp.where(largest > 0, largest, 1.0)
+
+    return jax.jit(change)
+
+
+# ---------------------------------------------------------------- plans, traced once
+
+
+@functools.lru_cache(maxsize=64)
+def shaped(model: ModelPlan) -> Params:
+    """The shapes of a model's arrays, in their place."""
+    return jax.eval_shape(functools.partial(models.init, model), jax.random.key(0))
+
+
+@functools.lru_cache(maxsize=16)
+def drawing(model: ModelPlan) -> Callable[[Array], Params]:
+    """`models.init` of a model, compiled."""
+    return jax.jit(functools.partial(models.init, model)).lower(jax.random.key(0)).compile()
 
 
 # ---------------------------------------------------------------- arrays
 
 
 def _grown(old: Any, recipe: Recipe, noise: float, rng: np.random.Generator) -> Numbers:
-    array = np.asarray(old, np.float64)
+    array = np.asarray(old, np.float32)
+    if all(along is None for along in recipe.axes):
+        return array
     # Zeros, with which a new block ends, get draws of the size of a fresh array's.
     size = float(np.std(array)) or float((array.size / array.shape[-1]) ** -0.5)
     for axis, along in enumerate(recipe.axes):
-        if along is not None:
-            grown = _along(np.moveaxis(array, axis, 0), along, noise, size, rng)
-            array = np.moveaxis(grown, 0, axis)
+        if along is not None and along.role == "read":
+            array = _read(array, axis, along, noise * size, size, rng)
+        elif along is not None:
+            array = _made(array, axis, along)
     return array
 
 
-def _along(
-    array: Numbers, along: Along, noise: float, size: float, rng: np.random.Generator
+def _read(
+    array: Numbers, axis: int, along: Along, noise: float, size: float, rng: np.random.Generator
 ) -> Numbers:
-    """An array whose first axis grows.
+    """An array whose axis of units that it is multiplied by grows.
 
-    noise   in `size`, the array's standard deviation
+    noise   standard deviation of what tells shares apart
+    size    of the weights of units that are new and 0
     """
-    source, gain = sources(along), along.copies.gain
+    source = sources(along)
+    shares = 1 / counts(source, array.shape[axis]).astype(np.float32)
+    grown = np.take(array * column(shares, array, axis), source, axis)
+    rows = np.moveaxis(grown, axis, 0)
+    if noise:
+        _tell_apart(rows, source, noise, rng)
     silent = source == SILENT
-    if along.role == "read":
-        drawn = rng.normal(0.0, size, (len(source), *array.shape[1:]))
-        taken = array[source] / column(counts(source, len(array))[source], array)
-        grown = taken + noise * _apart(drawn, source, len(array))
-        grown[silent] = drawn[silent]
-        return grown
+    if np.any(silent):
+        rows[silent] = size * _normal(rng, (np.count_nonzero(silent), *rows.shape[1:]))
+    return grown
+
+
+def _made(array: Numbers, axis: int, along: Along) -> Numbers:
+    """An array whose axis of units that it makes grows, or one of their scales or biases."""
+    source, gain = sources(along), along.copies.gain
     if along.role == "made" and along.copies.has_silent:
         # Layer norm takes the mean away, so that none of it need be in the units. With mean 0,
         # further zeros change the variance by a factor alone, which the gain makes good.
-        array = array - np.mean(array, axis=0)
-    grown = array[source] * {"made": gain, "scale": 1 / gain, "bias": 1.0}[along.role]
-    grown[silent] = 1 / gain if along.role == "scale" else 0.0
+        mean = np.mean(array, axis, np.float64, keepdims=True)
+        array = np.asarray(array - mean, np.float32)
+    grown = np.take(array, source, axis)
+    if along.copies.has_silent:
+        grown *= {"made": gain, "scale": 1 / gain, "bias": 1.0}[along.role]
+        rows = np.moveaxis(grown, axis, 0)
+        rows[source == SILENT] = 1 / gain if along.role == "scale" else 0.0
     return grown
+
+
+def _tell_apart(
+    rows: Numbers, source: NDArray[np.int64], noise: float, rng: np.random.Generator
+) -> None:
+    """Adds noise to rows, whose sum over the copies of a unit is 0.
+
+    With a further copy comes one draw, which is added to it and taken from those before it, each
+    an equal part: Helmert's orthogonal contrasts. So each of n copies has the variance 1 - 1 / n
+    of a draw, as if the mean had been taken from n draws.
+    """
+    copies = _places(source)
+    for number in range(1, len(copies)):
+        units = list(copies[number])
+        drawn = _normal(rng, (len(units), *rows.shape[1:]))
+        drawn *= noise / (number * (number + 1)) ** 0.5
+        for earlier in copies[:number]:
+            rows[[earlier[unit] for unit in units]] += drawn
+        drawn *= number
+        rows[list(copies[number].values())] -= drawn
+
+
+def _places(source: NDArray[np.int64]) -> list[dict[int, int]]:
+    """Where each unit's first copy is, where its second is, and so on."""
+    found: list[dict[int, int]] = []
+    seen: Counter[int] = Counter()
+    for place, unit in enumerate(source.tolist()):
+        if unit == SILENT:
+            continue
+        if seen[unit] == len(found):
+            found.append({})
+        found[seen[unit]][unit] = place
+        seen[unit] += 1
+    return found
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
+    return rng.standard_normal(shape, np.float32)
 
 
 def sources(along: Along) -> NDArray[np.int64]:
@@ -148,35 +242,25 @@ def counts(source: NDArray[np.int64], before: int) -> NDArray[np.int64]:
     return np.bincount(source[source != SILENT], minlength=before)
 
 
-def _apart(drawn: Numbers, source: NDArray[np.int64], before: int) -> Numbers:
-    """Draws whose sum over the copies of a unit is 0."""
-    sums = np.zeros((before, *drawn.shape[1:]))
-    is_copy = source != SILENT
-    np.add.at(sums, source[is_copy], drawn[is_copy])
-    means = sums / column(counts(source, before), sums)
-    return drawn - means[source]
-
-
-def column(numbers: NDArray[Any], beside: Numbers) -> NDArray[Any]:
-    """One number for each place of the first axis."""
-    return numbers.reshape(-1, *(1,) * (beside.ndim - 1))
+def column(numbers: NDArray[Any], beside: Numbers, axis: int) -> NDArray[Any]:
+    """One number for each place of an axis."""
+    return numbers.reshape(-1, *(1,) * (beside.ndim - 1 - axis))
 
 
 def _start(start: Start, shape: tuple[int, ...], rng: np.random.Generator) -> Numbers:
     """A new array. The draws are those of `models.init`."""
     match start:
         case "zeros":
-            return np.zeros(shape)
+            return np.zeros(shape, np.float32)
         case "ones":
-            return np.ones(shape)
+            return np.ones(shape, np.float32)
         case "identity":
-            return np.eye(shape[0])
+            return np.eye(shape[0], dtype=np.float32)
         case "lecun":
-            inputs = np.prod(shape[:-1])
-            return _cut_off(rng, shape) / (CUT_OFF_STD * np.sqrt(inputs))
+            return _cut_off(rng, shape) / (CUT_OFF_STD * math.prod(shape[:-1]) ** 0.5)
         case "he":
-            outputs = np.prod(shape) / shape[-2]
-            return rng.standard_normal(shape) * np.sqrt(2 / outputs)
+            outputs = math.prod(shape) / shape[-2]
+            return _normal(rng, shape) * (2 / outputs) ** 0.5
 
 
 CUT_OFF_STD = 0.87962566103423978
@@ -184,15 +268,10 @@ CUT_OFF_STD = 0.87962566103423978
 
 
 def _cut_off(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
-    drawn = rng.standard_normal(shape)
+    drawn = _normal(rng, shape)
     while np.any(is_far := np.abs(drawn) > 2):
-        drawn[is_far] = rng.standard_normal(int(np.sum(is_far)))
+        drawn[is_far] = _normal(rng, (np.count_nonzero(is_far),))
     return drawn
-
-
-def shaped(model: ModelPlan) -> Params:
-    """The shapes of a model's arrays, in their place."""
-    return jax.eval_shape(functools.partial(models.init, model), jax.random.key(0))
 
 
 def arrays(tree: Params, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import attrs
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ev3lang.backend import models
@@ -62,7 +61,7 @@ def grow_opt_state(
     opt_state   before growth, over the learned weights of the explored models by name, as trees
                 or as one vector of all their numbers
     fresh       what the optimizer starts the grown weights with
-    returns     of the structure of `fresh`
+    returns     of the structure of `fresh`; averages are arrays of NumPy
 
     Gradients are shared where weights are copied, and copied where weights are shared: of a unit
     with n copies each gets an n-th. So averages of gradients are divided along the axes that make
@@ -120,9 +119,9 @@ class _Carrying:
             parts = np.split(np.asarray(old), ends)
             whole = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
             tree = self._tree(jax.tree.unflatten(structure, whole), power)
-            return jnp.asarray(self._vector(tree), fresh.dtype)
-        tree = self._tree(old, power)
-        return jax.tree.map(lambda leaf, start: jnp.asarray(leaf, start.dtype), tree, fresh)
+            return np.asarray(self._vector(tree), fresh.dtype)
+        tree = self._tree(jax.device_get(old), power)
+        return jax.tree.map(lambda leaf, start: np.asarray(leaf, start.dtype), tree, fresh)
 
     def _tree(self, old: PyTree, power: int) -> Params:
         tree: Params = {}
@@ -131,7 +130,7 @@ class _Carrying:
             for path, shape in arrays(models.parted(shaped(grown.plan))[0]):
                 recipe = grown.recipes[path]
                 if recipe.old is None:
-                    array = np.zeros(shape.shape)
+                    array = np.zeros(shape.shape, np.float32)
                 else:
                     array = _moments(at(old[name], recipe.old), recipe, power)
                 put(tree, (name, *path), array)
@@ -148,16 +147,16 @@ def _shapes(tree: PyTree) -> tuple[Any, list[tuple[int, ...]]]:
 
 def _moments(old: Any, recipe: Recipe, power: int) -> Numbers:
     """Averages of gradients, or with power 2 of their squares, of an array that grows."""
-    array = np.asarray(old, np.float64)
+    array = np.asarray(old, np.float32)
     for axis, along in enumerate(recipe.axes):
         if along is None:
             continue
         source, gain = sources(along), along.copies.gain
-        grown = np.moveaxis(array, axis, 0)[source]
         if along.role != "read":
-            shares = 1 / counts(source, array.shape[axis])[source]
+            shares = 1 / counts(source, array.shape[axis]).astype(np.float32)
             scaled = {"made": 1 / gain, "scale": gain, "bias": 1.0}[along.role]
-            grown = grown * column(shares * scaled, grown) ** power
-        grown[source == SILENT] = 0.0
-        array = np.moveaxis(grown, 0, axis)
+            array = array * column(shares * scaled, array, axis) ** power
+        array = np.take(array, source, axis)
+        if along.copies.has_silent:
+            np.moveaxis(array, axis, 0)[source == SILENT] = 0.0
     return array

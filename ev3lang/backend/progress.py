@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend.state import Progress, RunState
-from ev3lang.plan.plan import Plan
+from ev3lang.plan.plan import Plan, Reference
 
 Array: TypeAlias = jax.Array
 
@@ -22,7 +22,25 @@ def start(plan: Plan) -> Progress | None:
         stalled=jnp.int32(0),
         best=jnp.full(len(plan.ranking.keys), -jnp.inf, jnp.float32),
         stretch=jnp.float32(1),
+        may_grow=jnp.bool_(plan.grows),
+        is_due=jnp.bool_(False),
+        is_trial=jnp.bool_(False),
     )
+
+
+def is_due(state: RunState) -> Array:
+    """Whether the host is to go on with another architecture, [] bool."""
+    return jnp.bool_(False) if state.progress is None else state.progress.is_due
+
+
+def is_trial(state: RunState) -> Array:
+    """Whether the iteration is one of several of which assess keeps the best, [] bool."""
+    return jnp.bool_(False) if state.progress is None else state.progress.is_trial
+
+
+def lengthens(plan: Plan) -> bool:
+    """Whether roll-outs may become longer, so that their length is no constant."""
+    return plan.patience is not None and plan.patience.lengthen is not None
 
 
 def lengths(plan: Plan, state: RunState) -> Array:
@@ -36,10 +54,12 @@ def lengths(plan: Plan, state: RunState) -> Array:
 
 
 def followed(plan: Plan, state: RunState, is_accepted: Array, scores: Array) -> RunState:
-    """The state behind an iteration's decision: roll-outs stretched where patience is at its end.
+    """The state behind an iteration's decision: where patience is at its end, roll-outs are
+    stretched and the host is called for.
 
     Progress is an acceptance, or a score of current on assess that is better than any before; by
-    a front or by priorities, of any of their keys.
+    a front or by priorities, of any of their keys. Under rule `reference` it is an acceptance
+    alone, as published.
 
     scores   [M] float32, each measure of current on assess
     """
@@ -51,7 +71,7 @@ def followed(plan: Plan, state: RunState, is_accepted: Array, scores: Array) -> 
     names = [measure.name for measure in plan.measures]
     reached = jnp.stack([key.sign * scores[names.index(key.name)] for key in keys])
     best = before.best[: len(keys)]
-    is_better = jnp.any(reached > best)
+    is_better = jnp.any(reached > best) & (not isinstance(plan.rule, Reference))
     stalled = jnp.where(is_accepted | is_better, 0, before.stalled + 1)
     is_over = stalled >= plan.patience.iterations
     stretch = before.stretch
@@ -62,9 +82,11 @@ def followed(plan: Plan, state: RunState, is_accepted: Array, scores: Array) -> 
         stretch = jnp.where(is_over, longer, stretch)
     return attrs.evolve(
         state,
-        progress=Progress(
+        progress=attrs.evolve(
+            before,
             stalled=jnp.where(is_over, 0, stalled),
             best=before.best.at[: len(keys)].set(jnp.maximum(best, reached)),
             stretch=stretch,
+            is_due=is_over & before.may_grow,
         ),
     )

@@ -8,6 +8,7 @@ import attrs
 import jax
 import jax.numpy as jnp
 
+from ev3lang.backend.elders import current_of, is_of_current
 from ev3lang.backend.state import Params, Recent, RunState
 from ev3lang.plan.plan import Averaged, Plan
 
@@ -29,17 +30,19 @@ def remember(state: RunState, is_accepted: Array) -> RunState:
     """The state behind a decision: an accepted model is one of the last accepted from now on.
 
     is_accepted   [] bool, whether accepted has just changed
+    A challenger from before a growth is accepted in a shape that has no mean with current's.
     """
     recent = state.recent
     if recent is None:
         return state
+    is_accepted &= is_of_current(state.accepted)
 
     def put(kept: Array, new: Array) -> Array:
         # one place is written and no other copied: large models stand here several times
         place = recent.count % len(kept)
         return kept.at[place].set(jnp.where(is_accepted, new, kept[place]))
 
-    params = jax.tree.map(put, recent.params, state.accepted)
+    params = jax.tree.map(put, recent.params, current_of(state.accepted))
     return attrs.evolve(state, recent=Recent(params, recent.count + is_accepted))
 
 

@@ -48,7 +48,7 @@ def bounds(objective: ObjectivePlan, values: Array, width: float) -> Bounds:
     """The objective's mean less and plus `width` standard errors.
 
     values   [..., B] float32, one for each example
-    width    > 0, in standard errors
+    width    >= 0, in standard errors; at 0 both bounds are the mean
     returns  NaN for fewer than two examples, which have no standard error
     """
     mean, error = _mean_and_error(values, is_binary=objective.is_binary)

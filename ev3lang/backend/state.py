@@ -9,6 +9,7 @@ import attrs
 import jax
 import jax.numpy as jnp
 
+from ev3lang.backend.elders import OneOf
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.streams import Stream
 
@@ -54,7 +55,7 @@ class Challengers:
     T tests each: of the claim, then of each guard that must be proven.
     """
 
-    params: Params  # [S, ...]
+    params: Params | OneOf  # [S, ...]
     steps: Array  # [S] int32, gradient steps that led to them
     is_filled: Array  # [S] bool
     claim: Array  # [S] int32, which of the rule's claims they are to show
@@ -75,6 +76,17 @@ class Front:
     scores: Array  # [F, P] float32, of each key, as assess measured them when they were found
     iteration: Array  # [F] int32, when they were found
     is_filled: Array  # [F] bool
+    is_here: Array  # [F] bool, False for those found before a growth: the host keeps their weights
+
+
+@pytree
+@attrs.frozen(eq=False)
+class Archived:
+    """The best accepted models of current's architecture so far, for each of A archives."""
+
+    params: Params  # [A, ...]
+    scores: Array  # [A] float32, on assess when they were accepted, so that more is better
+    is_filled: Array  # [A] bool
 
 
 @pytree
@@ -94,6 +106,11 @@ class Progress:
     stalled: Array  # [] int32, iterations since the last progress or the last change for want of it
     best: Array  # [P] float32, the best of current on assess by each key, so that more is better
     stretch: Array  # [] float32, what roll-outs are longer by than the spec begins with
+    may_grow: (
+        Array  # [] bool, whether the host has a larger architecture, or another start, to go on
+    )
+    is_due: Array  # [] bool, whether patience has ended, so that the host is to go on with it
+    is_trial: Array  # [] bool, whether several growths are tried side by side: adapt isn't asked
 
 
 @pytree
@@ -107,7 +124,7 @@ class RunState:
 
     iteration: Array  # [] int32, iterations done
     current: Params  # the explored models' weights, from which exploring goes on
-    accepted: Params  # theirs as the run delivers them
+    accepted: Params | OneOf  # theirs as the run delivers them
     frozen: Params  # the other models' weights, as they started
     opt_states: tuple[PyTree, ...]  # one a descent, in the order of the plan
     streams: dict[str, Stream]  # where each stream of batches stands; none for endless data
@@ -127,6 +144,7 @@ class RunState:
     progress: Progress | None  # of a spec that does something for want of it
     factors: Array  # [D, M] float32, what each descent's M mutated options are multiplied by
     recent: Recent | None  # where a candidate averages accepted models
+    archived: Archived | None  # of a spec with archives
 
 
 @pytree

@@ -51,7 +51,12 @@ PERTURBATIONS = (
 )
 
 _NOISE = Option(
-    "noise", "real", default=1e-3, low=0.0, summary="what breaks the tie between copied units"
+    "noise",
+    "real",
+    default=0.5,
+    low=0.0,
+    summary="what tells copies of a unit apart, in standard deviations of the weights that they "
+    "are multiplied by; outputs stay whatever it is, and near 0 copies stay alike",
 )
 _FACTOR = Option("factor", "factor", default=2.0, low=1.0, is_low_open=True, summary="how much")
 _COUNT = Option("count", "int", default=1, low=1, summary="how many")
@@ -62,7 +67,6 @@ GROWTH = (
         summary="more units in every hidden layer, copied so that outputs stay",
         options=(_FACTOR, _NOISE),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
-        is_built=False,
     ),
     Operation(
         name="widen_stage",
@@ -73,28 +77,37 @@ GROWTH = (
             _NOISE,
         ),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
-        is_built=False,
     ),
     Operation(
         name="deepen",
-        summary="more layers at the end, each the identity at first",
-        options=(_COUNT, _NOISE),
+        summary="more layers at the end, each the identity at first; there is no tie to break",
+        options=(_COUNT,),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
-        is_built=False,
     ),
     Operation(
         name="deepen_every_stage",
-        summary="more blocks in every stage of a residual network",
-        options=(_COUNT, _NOISE),
+        summary="more blocks in every stage of a residual network, each the identity at first; "
+        "there is no tie to break",
+        options=(
+            _COUNT,
+            Option(
+                "factor",
+                "factor",
+                low=1.0,
+                is_low_open=True,
+                summary="how many times as many, instead of `count` more",
+            ),
+        ),
         source="Chen, Goodfellow and Shlens (2016), arXiv:1511.05641",
-        is_built=False,
     ),
     Operation(
         name="fresh",
-        summary="a larger network that starts anew: it doesn't keep the function",
-        options=(_FACTOR,),
+        summary="the size that another operator leads to, with weights drawn anew: it doesn't keep "
+        "the function",
+        options=(
+            Option("operator", "operator", is_required=True, summary="what leads to the size"),
+        ),
         source="Ding et al. (2023), arXiv:2310.18893",
-        is_built=False,
     ),
 )
 
@@ -170,8 +183,8 @@ RULES = (
                 "real",
                 default=0.5,
                 low=0.0,
-                is_low_open=True,
-                summary="width of the bounds that rank candidates, in standard errors",
+                summary="width of the bounds that rank candidates, in standard errors; 0 ranks by "
+                "the mean",
             ),
             Option(
                 "decide",

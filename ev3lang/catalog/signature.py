@@ -92,7 +92,8 @@ class Option:
               real, int, ratio (`10%` or 0.1), bool, text ("…"), name (one of `choices`),
               ints (`[64, 64]`), reals (`[0.5, 2]`), steps (`100 steps`), pixels (`4 px`),
               factor (`2x`), schedule (a real, or a call of a schedule), layers (a pipe of
-              layers), path (a text or a param of type path)
+              layers), path (a text or a param of type path), operator (a call of a growth
+              operator)
     default   the only place where it is written; None with `is_required` false means "off"
     low, high inclusive bounds; `is_low_open` excludes the lower one
     most      a further upper bound, in the variables of the function's inputs: `C`, `C - 1`
@@ -242,13 +243,9 @@ class DataSource:
 
 @attrs.frozen(eq=False)
 class Operation:
-    """A strategy, a growth operator or an augmentation, by what the search does with it.
-
-    is_built  whether the backend has it; else a spec with it is checked and can't be run
-    """
+    """A strategy, a growth operator or an augmentation, by what the search does with it."""
 
     name: str
     summary: str
     options: tuple[Option, ...] = ()
     source: str = ""
-    is_built: bool = True

@@ -249,6 +249,20 @@ def shape_mismatch(
     )
 
 
+def other_classes(
+    span: Span, what: str, left: tuple[Span, Type, str], right: tuple[Span, Type, str]
+) -> Diagnostic:
+    """Scores of other classes, such as a teacher's: each side with what gives it."""
+    return Diagnostic(
+        code="class-count",
+        message=f"{what} {left[1]} from `{left[2]}` and {right[1]} from `{right[2]}`, which "
+        "differ in classes",
+        span=span,
+        labels=tuple(Label(place, f"this is {type_}") for place, type_, _ in (left, right)),
+        help="one can teach the other only over the same classes",
+    )
+
+
 def layer_shape(span: Span, why: str) -> Diagnostic:
     """A layer that can't take what comes in."""
     return Diagnostic(code="shape-mismatch", message=why, span=span)
@@ -485,6 +499,38 @@ def archive_never_fills(model: tree.Name, explored: tree.Name) -> Diagnostic:
         span=model.span,
         labels=(Label(explored.span, "explored here"),),
         help=f"write `{explored.text}`",
+    )
+
+
+def archive_without_growth(span: Span, archive: str) -> Diagnostic:
+    """A candidate that waits for members in a run whose models stay as they are."""
+    return Diagnostic(
+        code="archive-never-fills",
+        message=f"members of `{archive}` come in when the model grows, and nothing grows here",
+        span=span,
+        help="add `grow by …` to `after … without progress`, or take this loss out",
+    )
+
+
+def archive_is_all(span: Span, archive: str) -> Diagnostic:
+    """Candidates that all wait for members, which one of them would have to become."""
+    return Diagnostic(
+        code="archive-never-fills",
+        message=f"every candidate needs a member of `{archive}`, and at the start it has none",
+        span=span,
+        help="descend a loss without it as well",
+    )
+
+
+def archive_outside_loss(span: Span, archive: str, reader: Span) -> Diagnostic:
+    """A member of an archive where there is no candidate for each."""
+    return Diagnostic(
+        code="archive-outside-loss",
+        message=f"`{archive}` has any number of members, and only a loss that `explore` descends "
+        "has a candidate for each",
+        span=span,
+        labels=() if reader == span else (Label(reader, "this reads it"),),
+        help="apply the explored model here, or a teacher that is trained before the run",
     )
 
 
@@ -981,33 +1027,97 @@ def evaluation_too_large(span: Span, examples: int, use: str, rows: int) -> Diag
 # ---------------------------------------------------------------- growth
 
 
-def nothing_grows(span: Span, name: str, kinds: Sequence[str]) -> Diagnostic:
-    """Growth of a pipe of single layers."""
+def growth_unfit(span: Span, model: str, why: str, is_fresh_possible: bool) -> Diagnostic:
+    """An operator that can't grow a model and keep its function."""
+    fresh = (
+        ""
+        if not is_fresh_possible
+        else f", or write `fresh({span.text})`, which draws weights anew"
+    )
     return Diagnostic(
         code="growth-unfit",
-        message=f"`{name}` has nothing to grow here",
+        message=f"`{model}` can't grow so: {why}",
         span=span,
-        help=f"{_listed(kinds, 'and')} can grow; a pipe of single layers can't",
+        help=f"grow by another operator{fresh}",
     )
 
 
-def growth_unfit(span: Span, name: str, layer: str) -> Diagnostic:
-    """An operator for another kind of network."""
+def limit_without_value(span: Span, divisor: Span) -> Diagnostic:
+    """A limit that divides by what the first model has none of."""
     return Diagnostic(
-        code="growth-unfit",
-        message=f"`{name}` grows the stages of a resnet, and this is a `{layer}`",
+        code="division-by-zero",
+        message="this divides by zero at the start",
         span=span,
-        help="use `deepen(1)`",
+        labels=() if divisor == span else (Label(divisor, "divided here"),),
+        help="limit what has a value at every size",
     )
 
 
-def growth_changes_function(span: Span, activation: str) -> Diagnostic:
-    """A new layer that can't be the identity."""
+def growth_never_starts(span: Span, beyond: Sequence[tuple[Span, float, str]]) -> Diagnostic:
+    """Operators whose first step is one too many: each with what it comes to, and the limit."""
     return Diagnostic(
-        code="growth-changes-function",
-        message=f"a further layer with `{activation}` can't leave the outputs as they are",
+        code="growth-never-starts",
+        message="the first step of growth already leads beyond a limit, so nothing ever grows",
         span=span,
-        help="only `relu` gives back what it gave; widen instead, or use `activation: relu`",
+        severity="warning",
+        labels=tuple(
+            Label(place, f"this comes to {_count(value)}, and the limit is `{limit}`")
+            for place, value, limit in beyond
+        ),
+        help="raise the limit, or grow by less",
+    )
+
+
+def identical_operators(span: Span, first: Span) -> Diagnostic:
+    """Two operators of one choice that do the same."""
+    return Diagnostic(
+        code="identical-operators",
+        message="this operator does the same as another one of the choice",
+        span=span,
+        labels=(Label(first, "the first one is here"),),
+        help="change one of them, or take it out",
+    )
+
+
+def count_and_factor(span: Span, name: str) -> Diagnostic:
+    """An operator that is told both how many and how many times."""
+    return Diagnostic(
+        code="duplicate-argument",
+        message=f"`{name}` takes `count` or `factor`, and this gives both",
+        span=span,
+        help="keep one of them",
+    )
+
+
+def no_inner_operator(span: Span, name: str) -> Diagnostic:
+    """A factor where an operator says what grows by it."""
+    inner = f"widen({span.text})" if span.text.endswith("x") else "widen(2x)"
+    return Diagnostic(
+        code="wrong-type",
+        message=f"expected a growth operator in `{name}`, got `{span.text}`",
+        span=span,
+        help=f"write `{name}({inner})`: it says what grows",
+    )
+
+
+def operator_in_itself(span: Span, name: str) -> Diagnostic:
+    """`fresh` of what is fresh already."""
+    return Diagnostic(
+        code="wrong-type",
+        message=f"expected an operator that keeps the function in `{name}`, got `{span.text}`",
+        span=span,
+        help=f"one `{name}` is enough",
+    )
+
+
+def no_shape_fact(span: Span, why: str, facts: Sequence[str], inner: Span | None) -> Diagnostic:
+    """A value that is known of weights, data or other models, where growth alone may change it."""
+    return Diagnostic(
+        code="wrong-level",
+        message=f"`{span.text}` is no fact of the explored model's shapes: {why}",
+        span=span,
+        labels=() if inner is None else (Label(inner, "here"),),
+        help=f"compute it from {_listed(facts, 'and')}, numbers and arithmetic",
     )
 
 
@@ -1033,11 +1143,14 @@ def limit_without_growth(span: Span) -> Diagnostic:
     )
 
 
-def limit_below_start(span: Span, start: float, most: float) -> Diagnostic:
+def limit_below_start(span: Span, start: float, most: float, is_strict: bool) -> Diagnostic:
     """A limit that the first model is beyond."""
+    limit = (
+        f"which is not below {_count(most)}" if is_strict else f"beyond its limit of {_count(most)}"
+    )
     return Diagnostic(
         code="limit-below-start",
-        message=f"the model starts at {start:_}, beyond its limit of {most:_}",
+        message=f"the model starts at {_count(start)}, {limit}",
         span=span,
         help="raise the limit, or start with a smaller model",
     )
@@ -1049,7 +1162,6 @@ def repeat_without_growth(span: Span) -> Diagnostic:
         code="repeat-without-growth",
         message="nothing grows, so the smallest model is the only one",
         span=span,
-        severity="warning",
         help="add `grow by …` to `after … without progress`, or take this out",
     )
 
@@ -1374,6 +1486,11 @@ def _listed(names: Iterable[str], word: str = "or") -> str:
     if len(quoted) < 2:
         return "".join(quoted)
     return f"{', '.join(quoted[:-1])} {word} {quoted[-1]}"
+
+
+def _count(value: float) -> str:
+    """`200_000`; what is no whole number in short."""
+    return f"{int(value):_}" if value == int(value) else f"{value:.6g}"
 
 
 def _percent(fraction: float) -> str:

@@ -11,7 +11,7 @@ import attrs
 from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import SAME, Dimension, Function, Level, Option, Type, Value
 from ev3lang.catalog.units import UNITS
-from ev3lang.check import declarations, errors, externs, models, operators, typed
+from ev3lang.check import archives, declarations, errors, externs, mixtures, models, operators, typed
 from ev3lang.check.arguments import (
     Bound,
     bind,
@@ -166,6 +166,10 @@ def check_instance(checking: Checking, call: typed.Reference) -> None:
             divisor = part.inputs[1]
             if isinstance(divisor, typed.Constant) and divisor.value == 0:
                 checking.report(errors.division_by_zero(call.span, divisor.span))
+        least = mixtures.least_weight(part)
+        if least is not None and least < 0:
+            what = f"a weight of `{part.span.text}`"
+            checking.report(errors.out_of_range(call.span, what, "at least 0", f"{least:g}"))
         entry = FUNCTIONS.get(part.function)
         for option in entry.options if entry else ():
             value = dict(part.options)[option.name]
@@ -348,7 +352,11 @@ def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.
             else fold_range(operator, (left.facts.range, right.facts.range))
         ),
     )
-    return _folded(checking, typed.Apply(operator, (left, right), (), facts, span=expression.span))
+    applied = typed.Apply(operator, (left, right), (), facts, span=expression.span)
+    if type_.kind == "f32" and mixtures.is_mixture(applied, checking.values):
+        mean = attrs.evolve(facts, type=Type("probs", type_.dimensions), range=(0.0, 1.0))
+        return attrs.evolve(applied, facts=mean)
+    return _folded(checking, applied)
 
 
 def _binary_type(
@@ -430,7 +438,7 @@ def _call(checking: Checking, call: tree.Call, scope: Scope) -> typed.Expr | Non
             bound = bind(checking, call, places)
             return None if bound is None else _loss_call(checking, declaration, bound, scope)
         case tree.Archive():
-            return externs.call_archive(checking, declaration, call, scope)
+            return archives.apply(checking, declaration, call, scope)
         case tree.Extern():
             return externs.call_extern(checking, declaration, call, scope)
         case None:
@@ -681,21 +689,36 @@ def _unify_inputs(
                 wanted = " or ".join(str(each) for each in fitting)
                 checking.report(errors.wrong_type(given.span, wanted, str(actual)))
             else:
-                checking.report(
-                    errors.shape_mismatch(
-                        given.span,
-                        f"`{entry.name}` joins",
-                        clash.span,
-                        clash.facts.type,
-                        given.span,
-                        actual,
-                    )
-                )
+                _report_clash(checking, entry, clash, given)
             return None
         for name in solved.keys() - variables.keys():
             bound_by[name] = given
         variables = solved
     return variables
+
+
+def _report_clash(
+    checking: Checking, entry: Function, first: typed.Expr, second: typed.Expr
+) -> None:
+    what, left, right = f"`{entry.name}` joins", first.facts.type, second.facts.type
+    givers = [_giver(checking, each) for each in (first, second)]
+    if left.is_scores and right.is_scores and givers[0] != givers[1]:
+        sides = (first.span, left, givers[0]), (second.span, right, givers[1])
+        checking.report(errors.other_classes(second.span, what, *sides))
+        return
+    checking.report(
+        errors.shape_mismatch(second.span, what, first.span, left, second.span, right)
+    )
+
+
+def _giver(checking: Checking, expr: typed.Expr) -> str:
+    """What scores come from: a model or a field; as they are written where it is neither."""
+    for part in walk(expand(expr, checking.values, {})):
+        if isinstance(part, typed.Forward):
+            return part.model
+        if isinstance(part, typed.Field):
+            return part.name
+    return expr.span.text
 
 
 def _is_kind(wanted: Type, actual: Type) -> bool:
@@ -745,9 +768,20 @@ def _report_kind(
         checking.report(errors.wrong_scores(given.span, entry.name, expected[0].kind, actual))
         return
     words = " or ".join(dict.fromkeys(str(each) for each in wanted))
+    hint = _off_balance(checking, given) if any(each.kind == "probs" for each in wanted) else None
     checking.report(
-        errors.wrong_type(given.span, f"{words} as `{place}` of `{entry.name}`", str(actual))
+        errors.wrong_type(given.span, f"{words} as `{place}` of `{entry.name}`", str(actual), hint)
     )
+
+
+def _off_balance(checking: Checking, given: typed.Expr) -> str | None:
+    """What keeps a sum of probabilities from being probabilities; None for anything else."""
+    total = mixtures.total_weight(given, checking.values)
+    if total is None:
+        return None
+    if abs(total - 1) <= mixtures.CLOSE:
+        return "a weight of these probabilities is below 0"
+    return f"the weights of these probabilities sum to {total:.4g}: they have to sum to 1"
 
 
 def _output_type(
@@ -757,6 +791,10 @@ def _output_type(
 ) -> Type:
     if entry.output == SAME:
         largest = max((each.facts.type for each in inputs), key=lambda each: len(each.dimensions))
+        kinds = {each.kind for place in entry.inputs for each in place.types}
+        if largest.is_scores and largest.kind not in kinds:
+            # scores taken as plain numbers: their exponential, or the greater of two, is no score
+            return Type("f32", largest.dimensions)
         return operators.scalar(largest) or largest
     dimensions: list[Dimension] = []
     for name in entry.output.dimensions:

@@ -1,9 +1,9 @@
-"""Functions and models from outside a spec's own expressions: externs and archives."""
+"""Functions from outside a spec: what the user's own Python gives."""
 
 from __future__ import annotations
 
 from ev3lang.catalog.signature import SCORES, TENSORS, Dimension, Type
-from ev3lang.check import declarations, errors, expressions, models, typed, types
+from ev3lang.check import errors, expressions, typed, types
 from ev3lang.check.checking import Checking
 from ev3lang.check.sizes import fits, solved
 from ev3lang.syntax import tree
@@ -125,41 +125,3 @@ def call_extern(
 
 
 _WHOLE = ("i32", "bool", "int", "class", "multi")
-
-
-def check_archive(checking: Checking, declaration: tree.Archive) -> None:
-    """An archive keeps accepted models of the explored one, the best for each value of a metric."""
-    members = declarations.members(checking, declaration.model)
-    explored = checking.names.explore
-    if members and explored is not None and explored.model.text != declaration.model.text:
-        checking.report(errors.archive_never_fills(declaration.model, explored.model))
-    for name, what in ((declaration.best, "objective"), (declaration.per, "metric")):
-        kinds = (tree.Objective,) if what == "objective" else (tree.Objective, tree.Metric)
-        found = checking.names.declared.get(name.text)
-        checking.used.add(name.text)
-        if found is None:
-            known = [k for k, each in checking.names.declared.items() if isinstance(each, kinds)]
-            checking.report(errors.unknown_name(name, known, what))
-        elif isinstance(found, tree.Metric) and what == "objective":
-            checking.report(errors.no_direction(name, found.name.span))
-        elif not isinstance(found, kinds):
-            kind = type(found).__name__.lower()
-            checking.report(errors.wrong_type(name.span, f"an {what}", f"the {kind} `{name.text}`"))
-
-
-def call_archive(
-    checking: Checking, declaration: tree.Archive, call: tree.Call, scope: expressions.Scope
-) -> typed.Expr | None:
-    """A member of the archive applied: as its model, but with no gradient to any weights."""
-    checking.used.add(declaration.name.text)
-    model = checking.names.declared.get(declaration.model.text)
-    if not isinstance(model, tree.Model):
-        for argument in call.arguments:
-            expressions.infer(checking, argument.value, scope)
-        return None
-    applied = models.forward(checking, model, call, scope)
-    if applied is None:
-        return None
-    inner = frozenset[str]().union(*(each.facts.gradient for each in applied.inputs))
-    facts = typed.Facts(applied.facts.type, "example", gradient=inner, data=applied.facts.data)
-    return typed.Forward(declaration.name.text, applied.inputs, facts, span=call.span)

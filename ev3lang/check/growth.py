@@ -1,119 +1,207 @@
-"""Growth: which operators a model can take, and whether its limits leave room."""
+"""Growth: its operators and limits, and the passes and restarts that start it again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import attrs
+
 from ev3lang.catalog.index import GROWTH
-from ev3lang.check import errors, expressions, models, operations, typed
-from ev3lang.check.arguments import known_number
-from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand
+from ev3lang.check import errors, expressions, operations, typed
+from ev3lang.check.arguments import bind, known_number
+from ev3lang.check.checking import Checking, only
+from ev3lang.check.expand import expand, walk
+from ev3lang.source import Span
 from ev3lang.syntax import tree
-
-GROWING = ("mlp", "resnet", "transformer")
-KEEPS = ("relu",)
-"""Activations that change nothing when applied twice, so that a new layer can be the identity."""
+from ev3lang.syntax.write import write_expression
 
 
-def check_growth(checking: Checking, block: tree.After, explored: tuple[str, ...]) -> None:
-    """The operators and limits of `after … without progress`."""
-    grows = [each for each in block.items if isinstance(each, tree.Grow)]
-    limits = [each for each in block.items if isinstance(each, tree.Limit)]
-    for grow in grows:
-        for written in grow.operators:
-            operation = operations.operation(checking, written, GROWTH, "growth operator")
-            if operation is not None:
-                _fits(checking, written, operation.name, explored)
-    for limit in limits:
-        _limit(checking, limit)
-    if grows and not limits:
-        checking.report(errors.growth_without_limit(grows[0].span))
-    if limits and not grows:
-        checking.report(errors.limit_without_growth(limits[0].span))
+def growing(
+    checking: Checking, block: tree.After, explored: tuple[str, ...]
+) -> typed.GrowingInfo | None:
+    """How the explored models become larger; None where nothing grows, or it is at fault."""
+    grow = only(checking, block.items, tree.Grow, "`grow by`")
+    written = [each for each in block.items if isinstance(each, tree.Limit)]
+    operators = () if grow is None else tuple(_operators(checking, grow))
+    limits = [_limit(checking, each, explored) for each in written]
+    if grow is None:
+        if written:
+            checking.report(errors.limit_without_growth(written[0].span))
+        return None
+    if not written:
+        checking.report(errors.growth_without_limit(grow.span))
+    known = tuple(each for each in limits if each is not None)
+    if len(operators) < len(grow.operators) or len(known) < len(written):
+        return None
+    return typed.GrowingInfo(operators, grow.choice, known, span=grow.span)
 
 
-def _fits(
-    checking: Checking, written: tree.Expression, name: str, explored: tuple[str, ...]
-) -> None:
-    """Report an operator that no explored model can take."""
-    if not explored:
-        return
-    layers: list[typed.LayerInfo] = []
-    for model in explored:
-        info = checking.models.get(model)
-        if info is None:
-            return
-        layers += [each for each in info.layers if each.name in GROWING]
-    if name == "fresh":
-        return
-    if not layers:
-        checking.report(errors.nothing_grows(written.span, name, GROWING))
-        return
-    for layer in layers:
-        options = dict(layer.options)
-        if name == "deepen_every_stage" and layer.name != "resnet":
-            checking.report(errors.growth_unfit(written.span, name, layer.name))
-        elif name == "deepen" and layer.name == "mlp" and options["activation"] not in KEEPS:
-            activation = str(options["activation"])
-            checking.report(errors.growth_changes_function(written.span, activation))
-        elif name == "widen_stage" and isinstance(written, tree.Call):
-            _stage(checking, written, layer)
+def _operators(checking: Checking, grow: tree.Grow) -> Iterator[typed.OperationInfo]:
+    """The operators that are as they should be, each once."""
+    found: dict[object, Span] = {}
+    for written in grow.operators:
+        operator = operations.operation(checking, written, GROWTH, "growth operator")
+        if operator is None or _is_counted_twice(checking, written):
+            continue
+        key = _key(operator)
+        if key in found:
+            checking.report(errors.identical_operators(written.span, found[key]))
+            continue
+        found[key] = written.span
+        yield operator
 
 
-def _stage(checking: Checking, written: tree.Call, layer: typed.LayerInfo) -> None:
-    options = dict(layer.options)
-    counted = {"mlp": options.get("hidden"), "resnet": options.get("stages")}.get(layer.name)
-    stages = len(counted) if isinstance(counted, tuple) else None
-    first = written.arguments[0].value if written.arguments else None
-    expr = None if first is None else expressions.infer(checking, first)
-    number = None if expr is None else known_number(checking, expr)
-    if stages is not None and number is not None and number > stages and first is not None:
-        what = f"a stage of `{layer.name}`"
-        checking.report(errors.out_of_range(first.span, what, f"from 1 to {stages}", number))
+def _key(operator: typed.OperationInfo) -> object:
+    """What two operators share that do the same."""
+    return operator.name, tuple(
+        (name, _key(value) if isinstance(value, typed.OperationInfo) else value)
+        for name, value in operator.options
+    )
 
 
-def _limit(checking: Checking, limit: tree.Limit) -> None:
+def _is_counted_twice(checking: Checking, written: tree.Expression) -> bool:
+    """Whether a call, or one inside it, says both how many and how many times; reports it."""
+    for call in tree.walk(written):
+        if not isinstance(call, tree.Call) or call.function.text not in GROWTH:
+            continue
+        entry = GROWTH[call.function.text]
+        bound = bind(checking, call, [option.name for option in entry.options])
+        if bound is not None and {"count", "factor"} <= bound.given.keys():
+            checking.report(errors.count_and_factor(call.span, entry.name))
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- limits
+
+SHAPE_FACTS = ("parameters", "depth", "flops")
+"""Facts of a model that its shapes alone make."""
+
+ARITHMETIC = ("+", "-", "*", "/", "^", "negate")
+"""What a fact of shapes may be computed by."""
+
+MOST_POWER = 10
+"""The highest power in a limit: beyond it counts of parameters are no numbers any more."""
+
+_MIRRORED = {">": "<", ">=": "<="}
+
+
+@attrs.frozen
+class _Bound:
+    """A limit's two sides."""
+
+    value: tree.Expression
+    most: tree.Expression
+    is_strict: bool
+
+
+def _limit(
+    checking: Checking, limit: tree.Limit, explored: tuple[str, ...]
+) -> typed.LimitInfo | None:
     scope = expressions.Scope(is_measured=True)
     condition = limit.condition
     if expressions.infer(checking, condition, scope) is None:
-        return
-    is_bound = isinstance(condition, tree.Binary) and condition.operator in ("<", "<=")
-    if not is_bound or not isinstance(condition, tree.Binary):
-        checking.report(
-            errors.wrong_type(
-                condition.span, "an upper bound, such as `size <= 200_000`", condition.span.text
-            )
-        )
-        return
-    value = expressions.infer(checking, condition.left, scope)
-    bound = expressions.infer(checking, condition.right, scope)
-    if value is None or bound is None:
-        return
-    if value.facts.level != "model":
-        what = f"`{condition.left.span.text}` is no fact of a model, so growth can't keep to it"
-        checking.report(errors.wrong_level(condition.left.span, what))
-        return
-    start, most = _at_start(checking, value), known_number(checking, bound)
-    if start is None or most is None:
-        return
-    if start > most or (start == most and condition.operator == "<"):
-        checking.report(errors.limit_below_start(condition.span, start, most))
+        return None
+    bound = _bound(condition)
+    value = None if bound is None else expressions.infer(checking, bound.value, scope)
+    most = None if bound is None else expressions.infer(checking, bound.most, scope)
+    if bound is None or value is None or most is None or value.facts.level == "constant":
+        expected = "an upper bound, such as `size <= 200_000`"
+        checking.report(errors.wrong_type(condition.span, expected, condition.span.text))
+        return None
+    if not explored or not is_fact(
+        checking, bound.value.span, value, explored, "growth can't keep to it"
+    ):
+        return None
+    number = known_number(checking, most)
+    if number is None:
+        got = f"`{bound.most.span.text}`"
+        checking.report(errors.wrong_type(bound.most.span, "a number as the limit", got))
+        return None
+    name = write_expression(condition)
+    return typed.LimitInfo(name, value, number, bound.is_strict, span=condition.span)
 
 
-def _at_start(checking: Checking, value: typed.Expr) -> int | None:
-    """What a count of a model is before any growth, where the checker can count it."""
-    expanded = expand(value, checking.values, {})
-    if not isinstance(expanded, typed.Apply):
+def _bound(condition: tree.Expression) -> _Bound | None:
+    """`size <= 200_000` or `200_000 >= size`; None for anything else."""
+    if not isinstance(condition, tree.Binary):
         return None
-    if expanded.function == "+":
-        parts = [_at_start(checking, each) for each in expanded.inputs]
-        return sum(each for each in parts if each is not None) if None not in parts else None
-    weights = expanded.inputs[0]
-    info = checking.models.get(weights.model) if isinstance(weights, typed.Weights) else None
-    if info is None:
-        return None
-    if expanded.function == "parameters":
-        return models.parameters(info)
-    return models.depth(info) if expanded.function == "depth" else None
+    left, right, operator = condition.left, condition.right, condition.operator
+    if operator in _MIRRORED:
+        left, right, operator = right, left, _MIRRORED[operator]
+    return _Bound(left, right, operator == "<") if operator in ("<", "<=") else None
+
+
+def is_fact(
+    checking: Checking, place: Span, value: typed.Expr, models: tuple[str, ...], so: str
+) -> bool:
+    """Whether a value is computed from shapes of these models alone; what is not, is reported.
+
+    so   what follows for the reader where it is none, for the message
+    """
+    if value.facts.level not in ("model", "constant"):
+        what = f"`{place.text}` is no fact of a model, so {so}"
+        checking.report(errors.wrong_level(place, what))
+        return False
+    why = _no_fact(expand(value, checking.values, {}), models)
+    if why is None:
+        return True
+    span, words = why
+    checking.report(
+        errors.no_shape_fact(place, words, SHAPE_FACTS, None if span == place else span)
+    )
+    return False
+
+
+def _no_fact(value: typed.Expr, models: tuple[str, ...]) -> tuple[Span, str] | None:
+    """What of an expanded value no shape of the models says: where, and why not."""
+    match value:
+        case typed.Constant():
+            return None
+        case typed.Apply(function=function, inputs=(typed.Weights(model=model),)):
+            if function not in SHAPE_FACTS:
+                return value.span, f"`{function}` changes with the weights"
+            if model not in models:
+                return value.span, f"`{model}` never grows"
+            return None
+        case typed.Apply(function="^", inputs=(base, power)):
+            number = power.value if isinstance(power, typed.Constant) else None
+            if not isinstance(number, int) or not 0 <= number <= MOST_POWER:
+                return power.span, f"a power is a whole number from 0 to {MOST_POWER}"
+            return _no_fact(base, models)
+        case typed.Apply(function="/", inputs=(_, divisor)) if _may_become_zero(divisor):
+            return divisor.span, "a divisor with a minus may become 0"
+        case typed.Apply(function=function, inputs=inputs) if function in ARITHMETIC:
+            return next((why for each in inputs if (why := _no_fact(each, models))), None)
+        case typed.Apply(function=function):
+            return value.span, f"`{function}` stands in none"
+        case _:
+            return value.span, f"`{value.span.text}` is none"
+
+
+def _may_become_zero(divisor: typed.Expr) -> bool:
+    """Whether growth may lead to 0 what isn't 0 at the start: counts only become larger."""
+    return any(
+        (isinstance(part, typed.Apply) and part.function in ("-", "negate"))
+        or (isinstance(part, typed.Constant) and part.value < 0)
+        for part in walk(divisor)
+    )
+
+
+# ---------------------------------------------------------------- starting again
+
+
+def passes(checking: Checking, block: tree.Adapt) -> tree.Repeat | None:
+    """`repeat … from smallest`, which no `restart from smallest` may stand beside."""
+    repeat = only(checking, block.items, tree.Repeat, "`repeat`")
+    for after in block.items:
+        for item in after.items if isinstance(after, tree.After) else ():
+            if isinstance(item, tree.Restart) and repeat is not None:
+                what = "starting again, by `repeat` or `restart`,"
+                checking.report(
+                    errors.duplicate_statement(item.span, repeat.span, what, "one `adapt`")
+                )
+    return repeat
 
 
 def review_passes(checking: Checking) -> None:

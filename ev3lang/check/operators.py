@@ -15,6 +15,9 @@ REAL = Type("real")
 RATIO = Type("ratio")
 PP = Type("pp")
 
+LOGARITHMIC = ("logits", "log_probs")
+"""Scores that a sum or a mean leaves scores: unnormalised logarithms of probabilities."""
+
 _NUMBERS = ("real", "int", "ratio", "pp", "bool")
 
 
@@ -39,10 +42,11 @@ def arithmetic(operator: str, left: Type, right: Type) -> Type | None:
     array = right if a is not None else left
     if not (array.is_tensor or array.is_scores):
         return None
-    # Scaling by a temperature or adding a constant leaves unnormalised scores what they are.
+    # Scaling by a temperature or adding a constant leaves unnormalised scores what they are, and
+    # takes the norm from log-probabilities.
     keeping = ("+", "-", "*", "/") if array is left else ("+", "*")
-    keeps_kind = array.kind == "logits" and operator in keeping
-    return array if keeps_kind else Type("f32", array.dimensions)
+    keeps_kind = array.kind in LOGARITHMIC and operator in keeping
+    return Type("logits" if keeps_kind else "f32", array.dimensions)
 
 
 def comparison(operator: str, left: Type, right: Type) -> bool:
@@ -114,6 +118,6 @@ def _arrays(operator: str, left: Type, right: Type) -> Type | None:
         return None
     if left.dimensions != right.dimensions:
         return None
-    if left.kind == right.kind == "logits" and operator in ("+", "-"):
-        return left
+    if left.kind in LOGARITHMIC and right.kind in LOGARITHMIC and operator in ("+", "-"):
+        return Type("logits", left.dimensions)
     return Type("f32", left.dimensions)

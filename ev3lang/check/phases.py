@@ -164,10 +164,10 @@ def adapt(
     stop = only(checking, block.items, tree.Stop, "`stop`")
     after = only(checking, block.items, tree.After, "`after … without progress`")
     patience = None if after is None else _after(checking, after)
-    for item in block.items:
-        if isinstance(item, tree.Repeat):
-            counted(checking, item.amount, "passes", "a count of passes")
-            checking.report(errors.not_built_yet(item.span, "`repeat`"))
+    repeat = growth.passes(checking, block)
+    passes = None
+    if repeat is not None:
+        passes = counted(checking, repeat.amount, "passes", "a count of passes")
     is_reference = reference.is_chosen(block.items)
     accepting = None
     if accept is None:
@@ -197,6 +197,7 @@ def adapt(
         stop=ends,
         patience=patience,
         runs=checking.runs,
+        passes=None if passes is None else int(passes),
     )
 
 
@@ -338,9 +339,10 @@ LONGEST = 10
 
 
 def _after(checking: Checking, block: tree.After) -> typed.PatienceInfo | None:
-    """What follows a stop of progress; None where it is at fault or can't be run yet."""
+    """What follows a stop of progress; None where it is at fault."""
     iterations = counted(checking, block.amount, "iterations", "a count of iterations")
-    growth.check_growth(checking, block, _explored(checking))
+    growing = growth.growing(checking, block, _explored(checking))
+    restart = only(checking, block.items, tree.Restart, "`restart`")
     lengthen = only(checking, block.items, tree.Lengthen, "`lengthen`")
     factor = most = None
     if lengthen is not None:
@@ -351,16 +353,14 @@ def _after(checking: Checking, block: tree.After) -> typed.PatienceInfo | None:
         elif longest is not None:
             most = LONGEST * longest
         growth.check_lengthen(checking, lengthen, longest)
-    others = [item for item in block.items if not isinstance(item, tree.Lengthen)]
-    if others:
-        what = "growing, or starting again, without progress"
-        checking.report(errors.not_built_yet(others[0].span, what))
-    if iterations is None or others:
+    if iterations is None:
         return None
     return typed.PatienceInfo(
         int(iterations),
         None if factor is None else float(factor),
         None if most is None else int(most),
+        growing,
+        restarts=restart is not None,
     )
 
 

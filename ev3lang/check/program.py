@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import attrs
 
 from ev3lang.check import (
+    archives,
     data,
     declarations,
     errors,
@@ -56,6 +57,7 @@ class Findings:
     baselines: tuple[typed.BaselineInfo, ...]
     starts: Mapping[str, typed.StartInfo]
     externs: Mapping[str, typed.ExternInfo | None]
+    archives: Mapping[str, typed.ArchiveInfo | None]
 
 
 @attrs.frozen(eq=False)
@@ -79,12 +81,14 @@ def check(
     overrides: Mapping[str, tree.Expression],
     default_name: str,
     seed: int | None = None,
+    review: Callable[[typed.TypedProgram], Iterable[Diagnostic]] = lambda program: (),
 ) -> Checked:
     """Check a file.
 
     overrides     params set from outside, by name
     default_name  of the experiment, where the spec gives none
     seed          instead of the spec's own; like an override, it is no axis of a sweep then
+    review        what else there is to say of a program without a fault
     A sweep is checked at every point.
     """
     names, faults = resolve(syntax_tree)
@@ -101,26 +105,32 @@ def check(
             checking = Checking(names, overrides, found=list(everywhere))
         checking.overrides, checking.runs = {**point, **overrides}, runs
         looks.append(_Look(point, checking, _look(checking, syntax_tree)))
+    if all(_is_ready(look.checking.found) for look in looks):
+        for look in looks:
+            for each in review(_program(look.checking, look.findings, default_name)):
+                look.checking.report(each)
     checking = looks[0].checking
     found = checking.found
     if axes:
         _unused_axes(checking, axes)
         found = everywhere + _at_points(everywhere, looks)
     diagnostics = tuple(_merged(sorted(found, key=_place(syntax_tree))))
-    is_ready = not any(each.severity == "error" or each.code == NOT_BUILT for each in diagnostics)
     return Checked(
-        tuple(_points(looks, axes, default_name, seed)) if is_ready else (),
+        tuple(_points(looks, axes, default_name, seed)) if _is_ready(diagnostics) else (),
         diagnostics,
         checking.types,
         definitions(names, syntax_tree),
     )
 
 
+def _is_ready(found: Iterable[Diagnostic]) -> bool:
+    """Whether what was found lets a file be run."""
+    return not any(each.severity == "error" or each.code == NOT_BUILT for each in found)
+
+
 def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
     """Check all of a file, with the params as they are set."""
     names = checking.names
-    for declaration in syntax_tree.declarations:
-        _not_built_declaration(checking, declaration)
     settings = _experiment(checking)
     _params(checking)
     blocks = _data_blocks(checking)
@@ -148,6 +158,11 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         for name, each in names.declared.items()
         if isinstance(each, tree.Extern)
     }
+    kept = {
+        name: archives.archive(checking, each)
+        for name, each in names.declared.items()
+        if isinstance(each, tree.Archive)
+    }
     explore = None if names.explore is None else phases.explore(checking, names.explore)
     ranking = guards = None
     if names.assess is not None:
@@ -165,6 +180,10 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         checking, names.report, explore.models if explore is not None else (), explored
     )
     _same_model(checking)
+    if kept:
+        elsewhere = _outside_explore(checking, found, baselines, shown or (), guards or ())
+        sound = [name for name, each in kept.items() if each is not None]
+        archives.review(checking, sound, explore, adapt, elsewhere)
     starts.review_trained(checking, found, info)
     if info is not None:
         _batches(checking, info, explore)
@@ -187,6 +206,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
         baselines,
         found,
         functions,
+        kept,
     )
 
 
@@ -217,6 +237,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         precision=findings.settings.precision,
         starts=findings.starts,
         externs=_known(findings.externs),
+        archives=_known(findings.archives),
     )
 
 
@@ -326,16 +347,6 @@ def _known(table: Mapping[str, Value | None]) -> Mapping[str, Value]:
     return MappingProxyType({name: each for name, each in table.items() if each is not None})
 
 
-def _not_built_declaration(checking: Checking, declaration: tree.Declaration) -> None:
-    match declaration:
-        case tree.Archive():
-            what = "an `archive`"
-            externs.check_archive(checking, declaration)
-        case _:
-            return
-    checking.report(errors.not_built_yet(declaration.keyword_span, what))
-
-
 def _experiment(checking: Checking) -> Settings:
     block = checking.names.experiment
     seed = 0
@@ -438,6 +449,27 @@ def _read_block(
     return blocks.get(next(iter(read))) if read else None
 
 
+def _outside_explore(
+    checking: Checking,
+    begun: Mapping[str, typed.StartInfo],
+    baselines: tuple[typed.BaselineInfo, ...],
+    shown: tuple[typed.ShownInfo, ...],
+    guards: tuple[typed.GuardInfo, ...],
+) -> Iterator[tuple[Span, typed.Expr]]:
+    """All that is computed but by what explore descends: each value, by where it is read."""
+    for name, declaration in checking.names.declared.items():
+        value = checking.values.get(name)
+        if value is not None and isinstance(declaration, tree.Objective | tree.Metric):
+            yield declaration.name.span, value
+    for value in (
+        *(each.loss for each in begun.values() if isinstance(each, typed.TrainedByInfo)),
+        *(each.loss for each in baselines),
+        *(each.value for each in shown),
+        *(each.measure.value for each in guards),
+    ):
+        yield value.span, value
+
+
 def _same_model(checking: Checking) -> None:
     names = checking.names
     if names.explore is None:
@@ -472,6 +504,7 @@ _REPORTED_UNUSED = (
     tree.Metric,
     tree.Optimizer,
     tree.Extern,
+    tree.Archive,
 )
 
 

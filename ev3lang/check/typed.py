@@ -155,10 +155,14 @@ class NormalizeInfo:
 
 @attrs.frozen(eq=False)
 class OperationInfo:
-    """A strategy, growth operator or augmentation with all its options."""
+    """A strategy, growth operator or augmentation with all its options.
+
+    An option may be a growth operator itself.
+    """
 
     name: str
-    options: tuple[tuple[str, Value | None], ...]
+    options: tuple[tuple[str, Value | OperationInfo | None], ...]
+    span: Span = span_field
 
 
 @attrs.frozen(eq=False)
@@ -457,16 +461,62 @@ class GuardInfo:
 
 
 @attrs.frozen(eq=False)
+class LimitInfo:
+    """A fact of the explored models' shapes, and what it may be at most after growth.
+
+    name       the condition in normal form
+    is_strict  whether `most` itself is too much
+    """
+
+    name: str
+    value: Expr
+    most: float
+    is_strict: bool
+    span: Span = span_field
+
+
+@attrs.frozen(eq=False)
+class GrowingInfo:
+    """The operators that make the explored models larger, and what limits them.
+
+    choice  of several: `or`, one is drawn each time; `best of`, each is tried
+    """
+
+    operators: tuple[OperationInfo, ...]
+    choice: Literal["only", "or", "best of"]
+    limits: tuple[LimitInfo, ...]
+    span: Span = span_field
+
+
+@attrs.frozen(eq=False)
 class PatienceInfo:
     """What follows so many iterations without progress.
 
     lengthen   the factor that roll-outs become longer by; None: they stay
     most       steps that they become at most; None without `lengthen`
+    growing    None: models stay as they are
+    restarts   whether the search starts again from the smallest models where limits stop growth
     """
 
     iterations: int
     lengthen: float | None
     most: int | None
+    growing: GrowingInfo | None = None
+    restarts: bool = False
+
+
+@attrs.frozen(eq=False)
+class ArchiveInfo:
+    """The best accepted model for each value of a fact of its shapes.
+
+    model  the explored model that its members are of
+    best   by which a model takes the place of another
+    """
+
+    name: str
+    model: str
+    best: ObjectiveInfo
+    per: Expr
 
 
 @attrs.frozen(eq=False)
@@ -479,6 +529,8 @@ class AdaptInfo:
     rule         in force, whether it was written or chosen
     widths       of rule `reference`, in standard errors: for assess and for decisions
     runs         those of the sweep, which share the confidence
+    passes       how often the run grows from the smallest models before it ends; None: growth
+                 ends nothing
     """
 
     objectives: tuple[ObjectiveInfo, ...]
@@ -492,6 +544,7 @@ class AdaptInfo:
     stop: StopInfo
     patience: PatienceInfo | None = None
     runs: int = 1
+    passes: int | None = None
 
     @property
     def delta(self) -> float:
@@ -545,3 +598,4 @@ class TypedProgram:
     precision: Literal["f32", "bf16"] = "f32"
     starts: Mapping[str, StartInfo] = MappingProxyType({})
     externs: Mapping[str, ExternInfo] = MappingProxyType({})
+    archives: Mapping[str, ArchiveInfo] = MappingProxyType({})

@@ -66,7 +66,6 @@ class Description:
     usage     how it is written, options with their defaults
     facts     further sentences
     example   a line or a block of a spec
-    is_built  whether a spec with it can be run
     """
 
     name: str
@@ -77,7 +76,6 @@ class Description:
     facts: tuple[str, ...] = ()
     source: str = ""
     example: str = ""
-    is_built: bool = True
 
 
 def descriptions() -> Iterator[Description]:
@@ -124,11 +122,8 @@ def _text(description: Description) -> str:
             words = "; ".join(part for part in (each.what, each.default, each.summary) if part)
             lines.append(_wrapped(f"{each.name:{width}}  {words}", " " * (4 + width)))
         blocks.append("\n".join(lines))
-    facts = [*description.facts]
-    if not description.is_built:
-        facts.append("A spec with it is checked; it can't be run yet.")
-    if facts:
-        blocks.append("\n".join(map(_wrapped, facts)))
+    if description.facts:
+        blocks.append("\n".join(map(_wrapped, description.facts)))
     if description.source:
         blocks.append(_wrapped(f"Source: {description.source}"))
     if description.example:
@@ -214,6 +209,7 @@ _BY_KIND = {
     "layers": "dense(64) | relu",
     "text": '"name"',
     "path": '"data/file"',
+    "operator": "widen(2x)",
 }
 
 
@@ -467,7 +463,6 @@ def _operation(entry: Operation, kind: str) -> Description:
         arguments=_arguments(entry.options),
         source=entry.source,
         example=example,
-        is_built=entry.is_built,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import attrs
 
 from ev3lang.explain.values import counted, duration, grouped, listed, percent
+from ev3lang.plan.growing import Alternative, GrowthCost, StageCost
 from ev3lang.plan.prospects import ClaimProspects, Column, GuardProspects, Prospects
 from ev3lang.plan.show import CandidateCost, PointCost, Preview
 
@@ -41,7 +42,8 @@ def explain_preview(preview: Preview, points: Sequence[PointCost] = ()) -> str:
         _section("Models", _models(preview)),
         _section("Candidates of an iteration", _candidates(preview)),
         _section("Functions of yours", _externs(preview)),
-        _section("Work", _work(preview)),
+        _section("Work" if preview.growth is None else "Work, at the first size", _work(preview)),
+        _section("Growth", _growth(preview)),
         _section("Memory on the device", _memory(preview)),
         _section(f"Evidence: rule {preview.evidence.rule}", _rule(preview)),
         *(
@@ -108,8 +110,13 @@ def _points(preview: Preview, points: Sequence[PointCost]) -> Iterator[str]:
     for each in points:
         name = ", ".join(f"{name}={value}" for name, value in each.settings.items())
         count = UNKNOWN if each.parameters is None else grouped(each.parameters)
-        rows.append([name or "all seeds", grouped(each.runs), count, _amount(each.flops)])
+        work = _amount(each.flops)
+        if each.most != each.flops:
+            work += f" to {_amount(each.most)}"
+        rows.append([name or "all seeds", grouped(each.runs), count, work])
     yield from _table(rows)
+    if preview.growth is not None:
+        yield "from no growth at all to each growth as early as can be"
     yield "what follows is told of the first run; --set shows another"
 
 
@@ -144,9 +151,17 @@ def _candidates(preview: Preview) -> Iterator[str]:
     for each in preview.candidates:
         batch = grouped(each.batch) if each.batch else NOTHING
         rows.append([each.name, _what(each), batch, _amount(each.flops)])
+    for each in preview.by_members:
+        batch = grouped(each.batch)
+        rows.append([f"{each.name}, by each member", _what(each), batch, _amount(each.flops)])
     if preview.work.frozen != 0:
         rows.append(["frozen models, shared", "each step", "", _amount(preview.work.frozen)])
     yield from _table(rows)
+    if preview.by_members:
+        yield (
+            "by each member: of an archive, which is empty as the run starts, so that these are "
+            "counted with growth alone"
+        )
 
 
 def _what(candidate: CandidateCost) -> str:
@@ -178,7 +193,9 @@ def _work(preview: Preview) -> Iterator[str]:
     if preview.iterations is not None:
         total = None if whole is None else whole * preview.iterations
         shown = counted(preview.iterations, "iteration", "iterations")
-        rows.append([f"all {shown}", _amount(total), ""])
+        rows.append([f"all {shown}", _amount(total), "" if preview.growth is None else "no growth"])
+        if preview.growth is not None:
+            rows.append([f"all {shown}", _amount(preview.growth.work), "earliest growth"])
     if work.before != 0:
         rows.append(["teachers, once before", _amount(work.before), ""])
     if work.after != 0:
@@ -190,11 +207,153 @@ def _work(preview: Preview) -> Iterator[str]:
     )
 
 
+# ---------------------------------------------------------------- growth
+
+MOST_ROWS = 12
+"""Sizes that are shown; of more the middle is left out."""
+
+
+SIZE_HEADINGS = (
+    "from", "steps", "parameters", "FLOP an example", "an iteration", "members", "with them",
+    "memory",
+)  # fmt: skip
+
+
+def _growth(preview: Preview) -> Iterator[str]:
+    growth = preview.growth
+    if growth is None:
+        return
+    yield _trigger(growth)
+    yield from _table(list(_sizes(growth)))
+    yield from _sizes_legend(growth)
+    most = preview.iterations
+    if most is not None and growth.stages[-1].first > most:
+        if growth.stages[1].first > most:
+            yield f"the run ends after {counted(most, 'iteration', 'iterations')}: it can't grow"
+        else:
+            yield f"sizes from iterations after {grouped(most)} are beyond its stop"
+    yield from _last(growth)
+    yield from _passes(preview, growth)
+    if growth.members:
+        later = growth.passes is not None or growth.restarts
+        yield (
+            "members: candidates that are taught by archives' models, if one of each size before "
+            "was accepted" + (f"; in later passes {growth.members} at most" if later else "")
+        )
+
+
+def _trigger(growth: GrowthCost) -> str:
+    wait = f"after {counted(growth.patience, 'iteration', 'iterations')} without progress"
+    limits = f", while {listed(growth.limits)}" if growth.limits else ""
+    match growth.choice:
+        case "only":
+            by = listed(growth.operations)
+        case "or":
+            by = f"{listed(growth.operations, 'or')}, one drawn by the seed each time"
+        case "best of":
+            by = (
+                f"the best of {listed(growth.operations)}: each has one iteration, and assess "
+                "ranks what they come to"
+            )
+    return f"{wait} {growth.explored} grows by {by}{limits}"
+
+
+def _sizes(growth: GrowthCost) -> Iterator[list[str]]:
+    """The rows of the table of sizes, its headings first."""
+    is_longer = len({each.steps for each in growth.stages}) > 1
+    has_members = any(each.members for each in growth.stages)
+
+    def chosen(row: Mapping[str, str]) -> list[str]:
+        hidden = set() if is_longer else {"steps"}
+        hidden |= set() if has_members else {"members", "with them"}
+        return [cell for heading, cell in row.items() if heading not in hidden]
+
+    def row(name: str, size: StageCost | Alternative) -> dict[str, str]:
+        found = {
+            "parameters": grouped(size.parameters),
+            "FLOP an example": _amount(size.flops),
+            "an iteration": _amount(size.work),
+        }
+        if isinstance(size, StageCost):
+            found |= {
+                "from": grouped(size.first),
+                "steps": grouped(size.steps),
+                "members": grouped(size.members),
+                "with them": _amount(size.taught),
+                "memory": _size(size.memory),
+            }
+        return {"size": name} | {heading: found.get(heading, "") for heading in SIZE_HEADINGS}
+
+    yield chosen({heading: heading for heading in ("size", *SIZE_HEADINGS)})
+    left_out = range(MOST_ROWS - 2, len(growth.stages) - 1)
+    for number, stage in enumerate(growth.stages):
+        if len(growth.stages) > MOST_ROWS and number in left_out:
+            if number == left_out.start:
+                yield [f"… {len(left_out)} sizes …", *[""] * (len(chosen(row("", stage))) - 1)]
+            continue
+        name = "start" if stage.operation is None else f"{number}. {stage.operation}"
+        yield chosen(row(name, stage))
+        for each in stage.alternatives:
+            yield chosen(row(f"{' ' * len(f'{number}. ')}or {each.operation}", each))
+
+
+def _sizes_legend(growth: GrowthCost) -> Iterator[str]:
+    first = "one that is a new best at its size and " if growth.stay > growth.patience else ""
+    yield (
+        f"from: the first iteration at a size, at the earliest, as each lasts "
+        f"{counted(growth.stay, 'iteration', 'iterations')} or more: {first}"
+        f"{growth.patience} without progress"
+    )
+    if growth.choice == "or":
+        yield "what is drawn depends on the seed: another one comes to other sizes"
+    elif any(each.alternatives for each in growth.stages):
+        yield "told as if the first always won"
+
+
+def _last(growth: GrowthCost) -> Iterator[str]:
+    """What stops growth."""
+    if not growth.ends:
+        yield "and so on: no limit stops growth at any size that is told here"
+        return
+    last = "growth ends at the last size" if len(growth.stages) > 1 else "nothing can grow"
+    yield f"{last}: {'; '.join(growth.ends)}"
+
+
+def _passes(preview: Preview, growth: GrowthCost) -> Iterator[str]:
+    """What comes after the last size."""
+    if not growth.ends:
+        return
+    least = growth.stay * len(growth.stages)
+    if growth.passes is not None:
+        whole = counted(growth.passes, "pass", "passes")
+        yield (
+            f"without progress at the last size a pass ends and the next starts from the smallest, "
+            f"with fresh weights: {whole}, of {counted(least, 'iteration', 'iterations')} or more "
+            "each, and then the run ends"
+        )
+        if preview.iterations is not None and preview.iterations < least * growth.passes:
+            most = preview.iterations // least
+            yield (
+                f"{counted(preview.iterations, 'iteration', 'iterations')} are too few for that: "
+                f"{'no pass is' if most == 0 else 'at most ' + counted(most, 'is', 'are')} whole"
+            )
+    elif growth.restarts:
+        yield (
+            "without progress at the last size the search starts again from the smallest, with "
+            f"fresh weights, after {counted(least, 'iteration', 'iterations')} at the earliest"
+        )
+    else:
+        yield "there the run goes on until its stop"
+
+
 def _share(part: int | None, whole: int | None) -> str:
     if part is None or not whole:
         return ""
     share = 100 * part / whole
     return "< 0.1%" if 0 < share < 0.1 else f"{share:.1f}%"
+
+
+# ---------------------------------------------------------------- memory
 
 
 def _memory(preview: Preview) -> Iterator[str]:
@@ -212,6 +371,12 @@ def _memory(preview: Preview) -> Iterator[str]:
         "keep as many numbers for each weight as their states have; activations are estimated "
         "from the layers' sizes, and what the compiler adds is not known here"
     )
+    if preview.growth is not None and len(preview.growth.stages) > 1:
+        yield (
+            "at the largest size that the run can come to, with room for an accepted model of an "
+            "earlier one"
+            + (" and for as many members of archives as can be there" if preview.by_members else "")
+        )
 
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")

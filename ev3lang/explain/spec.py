@@ -54,6 +54,7 @@ def explain_spec(analysis: Analysis) -> str:
         *(spec.model(each) for each in spec.all_of(tree.Model)),
         spec.losses(),
         spec.measures(),
+        *(spec.archive(each) for each in spec.all_of(tree.Archive)),
         spec.explore(),
         spec.assess(),
         spec.adapt(),
@@ -225,23 +226,26 @@ class _Spec:
             return []
         candidates = self.candidates()
         what = f"Each iteration explores {counted(candidates, 'update', 'updates')} of"
+        taught = self.by_members(names.explore)
+        more = f" (and one for each member of {listed(taught)})" if taught else ""
         iteration = (
-            f"{what} {names.explore.model.text}, ranks the outcomes on examples kept for that, "
-            "goes on from the best unless it is worse, and accepts a model for the report only "
-            "on statistical evidence from further examples."
+            f"{what} {names.explore.model.text}{more}, ranks the outcomes on examples kept for "
+            "that, goes on from the best unless it is worse, and accepts a model for the report "
+            "only on statistical evidence from further examples."
         )
         stop = next((each for each in names.adapt.items if isinstance(each, tree.Stop)), None)
         end = "" if stop is None else f" It stops {self.conditions(stop)}."
         return [iteration + end]
 
     def candidates(self) -> int:
-        """How many candidates an iteration has."""
+        """How many candidates an iteration has, but for those that members of archives teach."""
         block = self.checking.names.explore
         total = 0
         for item in () if block is None else block.items:
             match item:
                 case tree.Descend():
-                    total += len(item.losses) * len(item.optimizers)
+                    own = [each for each in item.losses if not self.archives_in(each)]
+                    total += len(own) * len(item.optimizers)
                 case tree.Perturb():
                     total += int(item.amount.value)
                 case tree.Evolve() | tree.Average():
@@ -445,6 +449,40 @@ class _Spec:
             lines += [f"  {call}" for call in self.calls(each.value)]
         return _section("What is measured", lines) if lines else ""
 
+    def archive(self, archive: tree.Archive) -> str:
+        best, per = archive.best.text, archive.per.text
+        lines = [
+            f"the accepted {archive.model.text} with the best {best} on assess, for each value of "
+            f"{per}; empty as the run starts",
+            "from the next growth, pass or new start on each of them is a frozen teacher: a loss "
+            f"that applies {archive.name.text} makes one candidate for each",
+        ]
+        return _section(f"Archive {archive.name.text} {self.at(archive)}", lines)
+
+    def archives_in(self, node: tree.Node) -> tuple[str, ...]:
+        """The archives that are applied in an expression, or in what its names stand for."""
+        found: dict[str, None] = {}
+        seen: set[str] = set()
+        nodes = [node]
+        while nodes:
+            for each in tree.walk(nodes.pop()):
+                declared = None
+                if isinstance(each, tree.Name) and each.text not in seen:
+                    seen.add(each.text)
+                    declared = self.checking.names.declared.get(each.text)
+                if isinstance(declared, tree.Archive):
+                    found[declared.name.text] = None
+                elif isinstance(declared, tree.Let | tree.Loss):
+                    nodes.append(declared.value)
+        return tuple(found)
+
+    def by_members(self, block: tree.Explore) -> tuple[str, ...]:
+        """The archives whose members teach a candidate each."""
+        losses = (
+            loss for item in block.items if isinstance(item, tree.Descend) for loss in item.losses
+        )
+        return tuple(dict.fromkeys(name for loss in losses for name in self.archives_in(loss)))
+
     # ------------------------------------------------------------ phases
 
     def explore(self) -> str:
@@ -460,9 +498,11 @@ class _Spec:
                         for optimizer in item.optimizers:
                             chain = write_expression(optimizer)
                             shown.setdefault(chain, optimizer)
+                            taught = self.archives_in(loss)
+                            by = f", for each member of {listed(taught)}" if taught else ""
                             lines.append(
                                 f"descend {write_expression(loss)} with {chain} for "
-                                f"{write_number(item.amount)} {self.at(loss)}"
+                                f"{write_number(item.amount)}{by} {self.at(loss)}"
                             )
                 case tree.Evolve():
                     strategy = write_expression(item.strategy)
@@ -515,6 +555,8 @@ class _Spec:
         )
         title = f"Explore {block.model.text}: "
         title += f"{counted(self.candidates(), 'candidate', 'candidates')} an iteration"
+        if taught := self.by_members(block):
+            title += f", and one for each member of {listed(taught)}"
         return _section(f"{title} {self.at(block)}", lines)
 
     def optimizer(self, name: str, optimizer: tree.Expression) -> Iterator[str]:
@@ -595,10 +637,13 @@ class _Spec:
             lines.append(self.setting("evaluate", evaluate, value, plain))
         for item in block.items:
             if isinstance(item, tree.After):
-                lines += self.after(item)
+                lines += self.after(item, is_bounded=widths is None)
             elif isinstance(item, tree.Repeat):
                 passes = write_number(item.amount)
-                lines.append(f"{passes}, each from the smallest model {self.at(item)}")
+                lines.append(
+                    f"{passes}, each from the smallest model, with fresh weights, to where limits "
+                    f"stop growth; then the run ends {self.at(item)}"
+                )
         stop = _first(block.items, tree.Stop)
         if stop is not None:
             lines.append(f"stop {self.conditions(stop)} {self.at(stop)}")
@@ -639,14 +684,18 @@ class _Spec:
             else f"  each single decision is wrong with a chance of at most {error}"
         )
 
-    def after(self, block: tree.After) -> Iterator[str]:
-        yield f"after {write_number(block.amount)} without progress {self.at(block)}:"
+    def after(self, block: tree.After, *, is_bounded: bool) -> Iterator[str]:
+        lacking = "with neither an acceptance nor a new best of current on assess"
+        if not is_bounded:
+            lacking = "without an acceptance"
+        amount = write_number(block.amount)
+        yield f"after {amount} without progress {self.at(block)}, {lacking}:"
         for item in block.items:
             match item:
                 case tree.Grow():
-                    joint = {"only": "", "or": "one drawn of ", "best of": "the best of "}
-                    operators = listed(map(write_expression, item.operators), "or")
-                    yield f"  grow by {joint[item.choice]}{operators} {self.at(item)}"
+                    yield f"  grow by {_operators(item)} {self.at(item)}"
+                    if not is_bounded:
+                        yield "  the accepted model is replaced by what has grown, untested"
                 case tree.Limit():
                     yield f"  only while {write_expression(item.condition)} {self.at(item)}"
                 case tree.Lengthen():
@@ -654,7 +703,10 @@ class _Spec:
                     factor = write_number(item.factor)
                     yield f"  explore {factor} as long{cap} {self.at(item)}"
                 case tree.Restart():
-                    yield f"  start again from the smallest model {self.at(item)}"
+                    yield (
+                        "  start again from the smallest model, with fresh weights, where limits "
+                        f"stop growth {self.at(item)}"
+                    )
 
     def conditions(self, stop: tree.Stop) -> str:
         words = []
@@ -703,6 +755,18 @@ class _Spec:
         if not lines:
             return ""
         return _section("What can't be run yet, so that this spec is only checked", lines)
+
+
+def _operators(grow: tree.Grow) -> str:
+    """How the models grow, in words."""
+    operators = [write_expression(each) for each in grow.operators]
+    match grow.choice:
+        case "only":
+            return listed(operators)
+        case "or":
+            return f"one drawn of {listed(operators, 'or')}"
+        case "best of":
+            return f"the best of {listed(operators)}, each tried for one iteration"
 
 
 def _stages(pipe: tree.Expression) -> tuple[tree.Expression, ...]:

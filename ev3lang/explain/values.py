@@ -20,6 +20,7 @@ KINDS = {
     "schedule": "a number, or a schedule",
     "layers": "layers joined by |",
     "path": 'a path, "…", or a param of type path',
+    "operator": "a growth operator, such as widen(2x)",
 }
 
 

@@ -19,7 +19,7 @@ def lower(program: typed.TypedProgram) -> p.Plan:
     plan = _without_externs(program)
     called = {
         part.function
-        for value in plan.values
+        for value in (*plan.values, *(each.loss for each in plan.by_members))
         for part in p.subexpressions(value)
         if isinstance(part, p.Apply)
     }
@@ -40,6 +40,10 @@ def lower(program: typed.TypedProgram) -> p.Plan:
 def _without_externs(program: typed.TypedProgram) -> p.Plan:
     batch, parts = program.data.batch, program.data.parts
     objectives = {each.name: _objective(program, each) for each in program.objectives.values()}
+    descents = tuple(_descent(program, each) for each in program.explore.descents)
+    by_members = tuple(
+        each for each in descents if not program.archives.keys().isdisjoint(p.models_of(each.loss))
+    )
     return p.Plan(
         name=program.name,
         seed=program.seed,
@@ -49,20 +53,7 @@ def _without_externs(program: typed.TypedProgram) -> p.Plan:
             for name, model in sorted(program.models.items())
         ),
         explored=program.explore.name,
-        descents=tuple(
-            p.Descent(
-                name=f"{each.name} with {each.optimizer.name}",
-                loss=_value(program, each.loss),
-                loss_name=each.name,
-                optimizer=_optimizer(each.optimizer),
-                steps=each.steps,
-                batch=batch,
-                keeps_state=program.explore.state == "lasting",
-                parts=parts,
-                most=None if program.adapt.patience is None else program.adapt.patience.most,
-            )
-            for each in program.explore.descents
-        ),
+        descents=tuple(each for each in descents if each not in by_members),
         batches=program.explore.batches,
         objectives=tuple(objectives.values()),
         ranking=p.Ranking(
@@ -88,11 +79,22 @@ def _without_externs(program: typed.TypedProgram) -> p.Plan:
         precision=program.precision,
         runs=program.adapt.runs,
         guards=tuple(_guard(program, each) for each in program.guards),
-        patience=_patience(program.adapt.patience),
+        patience=_patience(program),
         others=tuple(_others(program)),
         mutations=tuple(
             p.Mutation(each.option, each.factors) for each in program.explore.mutations
         ),
+        passes=program.adapt.passes,
+        archives=tuple(
+            p.ArchivePlan(
+                each.name,
+                each.model,
+                _objective(program, each.best),
+                _value(program, each.per),
+            )
+            for each in program.archives.values()
+        ),
+        by_members=by_members,
     )
 
 
@@ -198,7 +200,7 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
         augmented=tuple(
             p.Augmented(
                 each.field,
-                tuple(p.Operation(one.name, one.options) for one in each.operations),
+                tuple(_operation(one) for one in each.operations),
             )
             for each in data.augmented
         ),
@@ -264,7 +266,32 @@ def _link(link: typed.LinkInfo) -> p.Link:
     )
 
 
+def _operation(operation: typed.OperationInfo) -> p.Operation:
+    return p.Operation(
+        operation.name,
+        tuple(
+            (name, _operation(value) if isinstance(value, typed.OperationInfo) else value)
+            for name, value in operation.options
+        ),
+    )
+
+
 # ---------------------------------------------------------------- phases
+
+
+def _descent(program: typed.TypedProgram, descent: typed.Descent) -> p.Descent:
+    patience = program.adapt.patience
+    return p.Descent(
+        name=f"{descent.name} with {descent.optimizer.name}",
+        loss=_value(program, descent.loss),
+        loss_name=descent.name,
+        optimizer=_optimizer(descent.optimizer),
+        steps=descent.steps,
+        batch=program.data.batch,
+        keeps_state=program.explore.state == "lasting",
+        parts=program.data.parts,
+        most=None if patience is None else patience.most,
+    )
 
 
 def _others(
@@ -316,10 +343,27 @@ def _rule(program: typed.TypedProgram) -> p.Rule:
             return p.Reference(claims, *adapt.widths, adapt.evaluate)
 
 
-def _patience(patience: typed.PatienceInfo | None) -> p.Patience | None:
+def _patience(program: typed.TypedProgram) -> p.Patience | None:
+    patience = program.adapt.patience
     if patience is None:
         return None
-    return p.Patience(patience.iterations, patience.lengthen)
+    return p.Patience(
+        patience.iterations,
+        patience.lengthen,
+        None if patience.growing is None else _growing(program, patience.growing),
+        patience.restarts,
+    )
+
+
+def _growing(program: typed.TypedProgram, growing: typed.GrowingInfo) -> p.Growing:
+    return p.Growing(
+        tuple(_operation(each) for each in growing.operators),
+        growing.choice,
+        tuple(
+            p.Limit(each.name, _value(program, each.value), each.most, each.is_strict)
+            for each in growing.limits
+        ),
+    )
 
 
 def _claim(measure: p.ObjectivePlan, factor: float, margin: float) -> p.Claim:

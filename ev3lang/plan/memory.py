@@ -32,7 +32,8 @@ CHALLENGERS = 2
 class Memory:
     """Bytes on the device; None where something that it depends on isn't known.
 
-    weights      of current, accepted, the candidates, challengers, averaged and frozen models
+    weights      of current, accepted, the candidates, challengers, averaged, archived and frozen
+                 models
     optimizers   of every descent, by the slots that `slots` counts
     data         the fields that are read, of all splits; 0 for an endless source
     activations  an estimate: the layers' results in the widest pass of an iteration; 0.2 MB for
@@ -61,11 +62,16 @@ def memory(plan: Plan, sizes: Mapping[str, int] | None) -> Memory:
     explored = [model for model in plan.models if model.is_explored]
     own = _sum(counts[model.name] for model in explored)
     frozen = _sum(counts[model.name] for model in plan.models if not model.is_explored)
-    copies = 2 + len(plan.candidates) + (CHALLENGERS if isinstance(plan.rule, Challenger) else 0)
+    elders = _sum(parameters(model) for elder in plan.elders for model in elder)
+    # What may be of an elder's architecture has room for each of them.
+    apart = 1 + (CHALLENGERS if isinstance(plan.rule, Challenger) else 0)
+    copies = 1 + apart + len(plan.candidates) + len(plan.archives)
     copies += sum(each.count for each in plan.others if isinstance(each, Averaged))
     kept = sum(slots(each.optimizer) for each in plan.descents)
     return Memory(
-        weights=None if own is None or frozen is None else NUMBER_BYTES * (copies * own + frozen),
+        weights=None
+        if own is None or frozen is None or elders is None
+        else NUMBER_BYTES * (copies * own + apart * elders + frozen),
         optimizers=None if own is None else NUMBER_BYTES * kept * own,
         data=_data(plan, sizes),
         activations=_activations(plan, explored, sizes),

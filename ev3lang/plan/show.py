@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import attrs
 
 from ev3lang.check.typed import SPLITS, split_sizes
+from ev3lang.plan.growing import GrowthCost, at_largest, growth_cost, most_work
 from ev3lang.plan.known import pool
 from ev3lang.plan.memory import CHALLENGERS, Memory, memory
 from ev3lang.plan.plan import (
@@ -116,6 +118,10 @@ class Preview:
     runs         of the sweep that it is a point of, which share the chance to be wrong
     rows         of the source, None where they aren't known before the data are read, or endless
     sizes        examples of each split; of an endless source those of an evaluation draw
+    models, candidates, work   as the run starts, whatever grows later
+    by_members   what each member of an archive adds where it becomes a teacher, by descent
+    growth       None where models stay as they are
+    memory       at the largest size that the run can come to
     """
 
     name: str
@@ -128,8 +134,10 @@ class Preview:
     sizes: Mapping[str, int] | None
     models: tuple[ModelCost, ...]
     candidates: tuple[CandidateCost, ...]
+    by_members: tuple[CandidateCost, ...]
     externs: tuple[ExternCost, ...]
     work: Work
+    growth: GrowthCost | None
     memory: Memory
     evidence: Prospects
 
@@ -151,9 +159,11 @@ def preview(plan: Plan) -> Preview:
             for each in plan.models
         ),
         candidates=tuple(_candidate(plan, each, sizes) for each in plan.candidates),
+        by_members=tuple(_candidate(plan, each, sizes) for each in plan.by_members),
         externs=tuple(_extern(plan, each, sizes) for each in plan.externs),
         work=_work(plan, sizes),
-        memory=memory(plan, sizes),
+        growth=growth_cost(plan, sizes, partial(_whole, sizes=sizes)) if plan.grows else None,
+        memory=memory(at_largest(plan), sizes),
         evidence=prospects(plan, sizes),
     )
 
@@ -163,14 +173,16 @@ class PointCost:
     """Runs of a sweep that differ in their seed alone.
 
     settings     each other axis's value, as `--set` takes it
-    parameters   that the explored models learn
-    flops        of all iterations of all of them; None where that isn't known
+    parameters   that the explored models learn at the start
+    flops        of all iterations of all of them, without growth; None where that isn't known
+    most         the same with each growth as early as can be
     """
 
     settings: Mapping[str, str]
     runs: int
     parameters: int | None
     flops: int | None
+    most: int | None
 
 
 def point_costs(points: Sequence[Point]) -> tuple[PointCost, ...]:
@@ -179,22 +191,21 @@ def point_costs(points: Sequence[Point]) -> tuple[PointCost, ...]:
     for point in points:
         settings = tuple((name, value) for name, value in point.settings.items() if name != "seed")
         alike.setdefault(settings, []).append(point.plan)
-    return tuple(
-        PointCost(dict(settings), len(plans), _explored(plans[0]), _iterations(plans))
-        for settings, plans in alike.items()
-    )
+    return tuple(_point(dict(settings), plans) for settings, plans in alike.items())
 
 
-def _explored(plan: Plan) -> int | None:
-    return _sum(parameters(each) for each in plan.models if each.is_explored)
+def _point(settings: Mapping[str, str], plans: Sequence[Plan]) -> PointCost:
+    """What runs cost that differ in their seed alone."""
+    plan, sizes = plans[0], examples_of(plans[0].data)
 
+    def cost(plan: Plan) -> int | None:
+        work = _work(plan, sizes)
+        return _sum((work.explore, work.assess))
 
-def _iterations(plans: Sequence[Plan]) -> int | None:
-    """Operations of exploring and assessing in all iterations of plans that cost the same."""
-    work = _work(plans[0], examples_of(plans[0].data))
-    count = plans[0].stop.iterations
-    runs = None if count is None else count * len(plans)
-    return _times(runs, _sum((work.explore, work.assess)))
+    flops = _times(len(plans), _times(plan.stop.iterations, cost(plan)))
+    # What `or` draws depends on the seed.
+    most = _sum(most_work(each, cost) for each in plans) if plan.grows else flops
+    return PointCost(settings, len(plans), _sum(map(parameters, plan.architecture)), flops, most)
 
 
 def examples_of(data: DataPlan) -> dict[str, int] | None:
@@ -215,6 +226,13 @@ def examples_of(data: DataPlan) -> dict[str, int] | None:
 
 
 # ---------------------------------------------------------------- work
+
+
+def _whole(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
+    """Operations of an iteration, without the questions of rule `gate`."""
+    work = _work(plan, sizes)
+    adapt = () if isinstance(plan.rule, Gate) else (work.adapt,)
+    return _sum((work.explore, work.assess, *adapt))
 
 
 def _forward(name: str, plan: Plan) -> int | None:

@@ -93,7 +93,7 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
         try:
             results.append(work())
         except jax.errors.JaxRuntimeError as failure:
-            failures.append(_worded(failure))
+            failures.append(worded(failure))
         except BaseException as failure:
             failures.append(failure)
         finally:
@@ -110,7 +110,7 @@ def begin(work: Callable[[], T]) -> Callable[[], T]:
     return wait
 
 
-def _worded(failure: jax.errors.JaxRuntimeError) -> Exception:
+def worded(failure: jax.errors.JaxRuntimeError) -> Exception:
     """JAX has one class for all that a device refuses, and a code in the words."""
     code, _, words = str(failure).partition(":")
     if code != "RESOURCE_EXHAUSTED":

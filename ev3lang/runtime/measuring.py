@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ev3lang.backend.emit import Program
+from ev3lang.backend.state import Params
 from ev3lang.plan.plan import Expr, Plan
 from ev3lang.runtime.intervals import Interval, bootstrap_interval, student, tango, wilson
 from ev3lang.runtime.report import Better, Comparison, Quantity
@@ -52,31 +53,40 @@ class _Metric:
         return self.value.level == "set"
 
 
+@attrs.frozen(eq=False)
+class Weighed:
+    """A model's weights, with those of all others of the plan, and the program of its size."""
+
+    program: Program
+    params: Params
+
+    def values(self, fields: Mapping[str, Any]) -> Values:
+        """Everything shown and judged by, over a split."""
+        found: Values = jax.device_get(self.program.measure(self.params, dict(fields)))
+        return found
+
+
 def measure(
     plan: Plan,
-    program: Program,
-    weights: Mapping[str, Any],
+    weights: Mapping[str, Weighed],
     fields: Mapping[str, Any],
     beside: Collection[str] = (),
 ) -> Measured:
     """Accepted, current and baselines by everything shown and everything judged by.
 
-    weights   of all models of the plan, under the name the report gives them; `accepted` is
-              compared with each of the others on the same examples
+    weights   under the name the report gives them; `accepted` is compared with each of the others
+              on the same examples
     fields    the split, `[B, *dimensions]` each
     beside    models that accepted isn't compared with
     Proportions get Wilson's interval, means of reals Student's, values of a set the bootstrap's;
     differences Tango's, Student's and the bootstrap's, all of them paired.
     """
     metrics = _metrics(plan)
-    values: dict[str, Values] = {
-        model: jax.device_get(program.measure(params, dict(fields)))
-        for model, params in weights.items()
-    }
+    values = {model: each.values(fields) for model, each in weights.items()}
     of_set = [
         each for each in metrics if each.is_of_set and values["accepted"][each.name].ndim == 0
     ]
-    resampled = _resampled(program, weights, fields, [each.name for each in of_set], plan.seed)
+    resampled = _resampled(weights, fields, [each.name for each in of_set], plan.seed)
     examples = len(next(iter(fields.values())))
     scalars = [
         each for each in metrics if each.is_per_example or values["accepted"][each.name].ndim == 0
@@ -132,8 +142,7 @@ def _metrics(plan: Plan) -> list[_Metric]:
 
 
 def _resampled(
-    program: Program,
-    weights: Mapping[str, Any],
+    weights: Mapping[str, Weighed],
     fields: Mapping[str, Any],
     names: list[str],
     seed: int,
@@ -145,8 +154,8 @@ def _resampled(
     draw = np.random.Generator(np.random.PCG64(seed))
     rows = draw.integers(0, examples, (RESAMPLES, examples), dtype=np.int32)
     return {
-        model: jax.device_get(program.resample(params, dict(fields), rows, tuple(names)))
-        for model, params in weights.items()
+        model: jax.device_get(each.program.resample(each.params, dict(fields), rows, tuple(names)))
+        for model, each in weights.items()
     }
 
 

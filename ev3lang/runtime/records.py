@@ -68,10 +68,17 @@ def changed(before: IterationDone, after: IterationDone) -> SearchChanged | None
         {each.name: each.steps for each in done.candidates if each.steps}
         for done in (before, after)
     )
-    if first == second:
+    # Candidates that an archive's members teach may have joined in between.
+    both = first.keys() & second.keys()
+    if all(first[name] == second[name] for name in both):
         return None
     longest = max(second.values())
-    what = f"roll-outs lengthened to at most {longest} steps, for want of progress"
+    is_longer = any(first[name] < second[name] for name in both)
+    what = (
+        f"roll-outs lengthened to at most {longest} steps, for want of progress"
+        if is_longer
+        else f"roll-outs of at most {longest} steps again, as the search starts anew"
+    )
     return SearchChanged(before.iteration, what, second)
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
+from ev3lang.plan.growth.copies import written
 from ev3lang.plan.plan import (
     Averaged,
     BaselinePlan,
@@ -20,15 +21,18 @@ from ev3lang.plan.plan import (
     Descent,
     Evolution,
     Gate,
+    Growing,
     Perturbation,
     Plan,
     Reference,
     Test,
 )
+from ev3lang.plan.work import parameters
 from ev3lang.runtime.events import (
     Closed,
     Decision,
     Evidence,
+    Grown,
     IterationDone,
     SearchChanged,
     interval_json,
@@ -109,6 +113,50 @@ class Acceptance:
 
 
 @attrs.frozen
+class Tested:
+    """A growth that `best of` tried.
+
+    value   of current after its iteration, by the first key of the ranking, on assess
+    """
+
+    operation: str
+    parameters: int
+    value: float | None
+
+
+@attrs.frozen
+class Stage:
+    """What a run did while its explored models had one size.
+
+    operation       what led to it, as a spec writes it; None for a start from the smallest
+    number_of_pass  from 1
+    parameters      of each explored model
+    first, last     iterations; `last` is the one before `first` where none followed
+    steps           gradient steps of all candidates
+    acceptances     those in its iterations, and that of the last query if it was the last stage
+    best, final     of current on assess, by the first key of the ranking: the best of all its
+                    iterations and that of the last; None without one
+    max_output_change   the greatest difference of outputs that growth made, as a part of the
+                    largest output; None where the function wasn't kept, and at a start
+    members         the models that archives held, by name
+    tested          the growths that `best of` tried, in the order of the spec
+    """
+
+    operation: str | None
+    number_of_pass: int
+    parameters: Mapping[str, int]
+    first: int
+    last: int
+    steps: int = 0
+    acceptances: int = 0
+    best: float | None = None
+    final: float | None = None
+    max_output_change: float | None = None
+    members: tuple[str, ...] = ()
+    tested: tuple[Tested, ...] = ()
+
+
+@attrs.frozen
 class FrontMember:
     """A model that none found in the run is better than in everything ranked by."""
 
@@ -143,6 +191,8 @@ class Report:
     budget_left what is left of the chance to be wrong, as a share of the whole in [0, 1]; None
                 where no rule bounds it
     timings     what took how many seconds
+    stages      the sizes of the explored models one after the other; none where they never change
+    accepted_stage   which of them the accepted model has its size from
     """
 
     name: str
@@ -170,6 +220,8 @@ class Report:
     comparisons: tuple[Comparison, ...]
     timings: Mapping[str, float]
     warnings: tuple[str, ...]
+    stages: tuple[Stage, ...] = ()
+    accepted_stage: int = 0
 
 
 # ---------------------------------------------------------------- what was asked
@@ -184,6 +236,7 @@ def asked(plan: Plan, splits: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
         ("accepting", rule_words(plan)),
         *((("guards", words),) if (words := guard_words(plan)) else ()),
         *((("without progress", patience_words(plan)),) if plan.patience is not None else ()),
+        *((("archives", archive_words(plan)),) if plan.archives else ()),
         ("end", _stop(plan)),
     )
 
@@ -251,14 +304,59 @@ def patience_words(plan: Plan) -> str:
     """What happens when progress stops; for a plan with patience."""
     patience = plan.patience
     assert patience is not None
-    wait = (
-        f"after {_counted(patience.iterations, 'iteration')} with neither an acceptance nor a new "
-        "best of current"
-    )
-    if patience.lengthen is None:
-        return f"{wait}: nothing"
-    longest = max((each.longest for each in plan.descents), default=0)
-    return f"{wait}, roll-outs become {patience.lengthen:g} times as long, up to {longest} steps"
+    lacking = "with neither an acceptance nor a new best of current"
+    if isinstance(plan.rule, Reference):
+        lacking = "without an acceptance"
+    parts = []
+    if patience.growing is not None:
+        parts.append(f"{plan.explored} grows by {_growing(patience.growing)}")
+    if patience.lengthen is not None:
+        longest = max((each.longest for each in plan.descents), default=0)
+        times = f"{patience.lengthen:g} times as long"
+        parts.append(f"roll-outs become {times}, up to {longest} steps")
+    does = " and ".join(parts) or "nothing happens"
+    words = f"after {_counted(patience.iterations, 'iteration')} {lacking}, {does}"
+    return f"{words}{_again(plan)}" if plan.grows else words
+
+
+def archive_words(plan: Plan) -> str:
+    """What archives keep and what becomes of it; for a plan with archives."""
+    kept = [
+        f"{each.name}: the accepted {each.model} with the best {each.best.name} for each of its "
+        "sizes"
+        for each in plan.archives
+    ]
+    teaches = "each is a frozen teacher from the next growth or start on, of one candidate"
+    if len(plan.by_members) > 1:
+        teaches += " for each loss and optimizer"
+    return f"{'; '.join(kept)}; {teaches}"
+
+
+def _growing(growing: Growing) -> str:
+    names = [written(each) for each in growing.operations]
+    by = {
+        "only": " and ".join(names),
+        "or": f"{' or '.join(names)}, one drawn by the seed,",
+        "best of": f"the best of {_listed(names)}, each tried for one iteration,",
+    }[growing.choice]
+    limits = _listed([each.name for each in growing.limits]) if growing.limits else ""
+    return f"{by} while {limits}" if limits else by.removesuffix(",")
+
+
+def _again(plan: Plan) -> str:
+    """What follows where nothing can grow any more, and what becomes of accepted."""
+    assert plan.patience is not None
+    again = "; it goes on at the largest size"
+    if plan.passes is not None:
+        again = (
+            f"; at the largest size a pass ends, and of {_counted(plan.passes, 'pass', 'passes')} "
+            "each starts from the smallest size with fresh weights"
+        )
+    elif plan.patience.restarts:
+        again = "; at the largest size it starts again from the smallest, with fresh weights"
+    if isinstance(plan.rule, Reference):
+        return f"{again}; accepted is replaced each time, untested, as published"
+    return f"{again}; accepted keeps its size until a model is shown to be better"
 
 
 def _improves(plan: Plan) -> str:
@@ -390,8 +488,13 @@ def _iteration(plan: Plan) -> str:
         "always": "the best becomes current",
     }[plan.move]
     if isinstance(plan.rule, Reference):
+        less = (
+            f"the mean less {plan.rule.assess:g} standard errors"
+            if plan.rule.assess
+            else "the mean"
+        )
         move = (
-            f"what counts there is the mean less {plan.rule.assess:g} standard errors; on adapt "
+            f"what counts there is {less}; on adapt "
             f"best, current and accepted compete by the mean less {plan.rule.decide:g} standard "
             "errors, and the winner becomes current"
         )
@@ -454,7 +557,10 @@ def _stop(plan: Plan) -> str:
 
 @attrs.define
 class Tally:
-    """Adds up over a run what became of each candidate; give it every iteration in order."""
+    """Adds up over a run what became of each candidate and each size of the explored models.
+
+    Give it every event in order, and the plan as it was lowered.
+    """
 
     plan: Plan
     acceptances: list[Acceptance] = attrs.field(factory=list)
@@ -468,12 +574,22 @@ class Tally:
     _gains: dict[str, list[float]] = attrs.field(factory=dict)
     _lost_by: dict[str, tuple[int, tuple[int, str]]] = attrs.field(factory=dict)
     _current: float | None = None
+    _taught: dict[str, None] = attrs.field(factory=dict)
+    _stages: list[Stage] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        if self.plan.grows:
+            sizes = {model.name: parameters(model) or 0 for model in self.plan.architecture}
+            self._stages.append(Stage(None, 1, sizes, first=1, last=0))
 
     def add(self, done: IterationDone) -> None:
         key = self.plan.ranking.keys[0]
         ranked_by, sign = key.name, key.sign
         self.iterations = done.iteration
+        known = {candidate.name for candidate in self.plan.candidates}
         for candidate in done.candidates:
+            if candidate.name not in known:
+                self._taught[candidate.name] = None
             for name in candidate.lost_by:
                 count, first = self._lost_by.get(name, (0, (done.iteration, candidate.name)))
                 self._lost_by[name] = count + 1, first
@@ -488,10 +604,47 @@ class Tally:
                 self._moved[done.chosen] = self._moved.get(done.chosen, 0) + 1
         current = done.current[ranked_by].value
         self._current = current if math.isfinite(current) else None
+        self._stay(done)
         self._decide(done.decision, done.evidence, is_closing=False)
+
+    def _stay(self, done: IterationDone) -> None:
+        """Adds an iteration to the stage that it is in."""
+        if not self._stages:
+            return
+        before, value = self._stages[-1], self._current
+        sign = self.plan.ranking.keys[0].sign
+        found = [each for each in (before.best, value) if each is not None]
+        self._stages[-1] = attrs.evolve(
+            before,
+            last=done.iteration,
+            steps=before.steps + sum(each.steps for each in done.candidates),
+            best=max(found, key=lambda each: sign * each, default=None),
+            final=value,
+        )
 
     def change(self, changed: SearchChanged) -> None:
         self.changes.append(f"after iteration {changed.iteration}: {changed.what}")
+
+    def grow(self, grown: Grown) -> None:
+        ranked_by = self.plan.ranking.keys[0].name
+        self._stages.append(
+            Stage(
+                operation=grown.operation,
+                number_of_pass=grown.number_of_pass,
+                parameters=dict(grown.parameters),
+                first=grown.iteration + 1,
+                last=grown.iteration,
+                max_output_change=grown.max_output_change,
+                members=grown.members,
+                tested=tuple(
+                    Tested(trial.operation, trial.parameters, number(trial.scores[ranked_by].value))
+                    for trial in grown.trials
+                ),
+            )
+        )
+        if grown.max_output_change is None:
+            # What the next candidates start from has not been measured.
+            self._current = None
 
     def close(self, closed: Closed) -> None:
         self._decide(closed.decision, closed.evidence, is_closing=True)
@@ -500,6 +653,9 @@ class Tally:
         self.budget_left = evidence.budget_left
         self.queries += decision != "not_asked"
         if decision == "accepted":
+            if self._stages:
+                stage = self._stages[-1]
+                self._stages[-1] = attrs.evolve(stage, acceptances=stage.acceptances + 1)
             self.acceptances.append(
                 Acceptance(
                     iteration=self.iterations,
@@ -525,17 +681,31 @@ class Tally:
         )
 
     def tried(self) -> tuple[Tried, ...]:
+        """Every candidate that there was at any time, the plan's own first."""
+        what = {candidate.name: candidate_words(candidate) for candidate in self.plan.candidates}
+        what |= {name: self._taught_words(name) for name in self._taught}
         return tuple(
             Tried(
-                name=candidate.name,
-                what=candidate_words(candidate),
-                best=self._best.get(candidate.name, 0),
-                moved=self._moved.get(candidate.name, 0),
-                quarantined=self._quarantined.get(candidate.name, 0),
-                gain=median(gains) if (gains := self._gains.get(candidate.name)) else None,
+                name=name,
+                what=words,
+                best=self._best.get(name, 0),
+                moved=self._moved.get(name, 0),
+                quarantined=self._quarantined.get(name, 0),
+                gain=median(gains) if (gains := self._gains.get(name)) else None,
             )
-            for candidate in self.plan.candidates
+            for name, words in what.items()
         )
+
+    def _taught_words(self, name: str) -> str:
+        """What a candidate does that members of archives teach."""
+        descent = next(
+            each for each in self.plan.by_members if name.startswith(f"{each.name} from ")
+        )
+        return f"{candidate_words(descent)}, from {name.removeprefix(f'{descent.name} from ')}"
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The sizes of the explored models one after the other; none of a run without growth."""
+        return tuple(self._stages)
 
 
 # ---------------------------------------------------------------- numbers in words
@@ -565,8 +735,8 @@ def duration(seconds: float) -> str:
     return f"{large} {first}" + (f" {small} {second}" if small else "")
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _counted(count: int, noun: str, nouns: str | None = None) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"
 
 
 def _either(numbers: set[int]) -> str:
@@ -630,6 +800,8 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "timings": dict(report.timings),
         "warnings": list(report.warnings),
+        "stages": [attrs.asdict(stage) for stage in report.stages],
+        "accepted_stage": report.accepted_stage,
     }
 
 
@@ -679,7 +851,14 @@ def from_json(value: Mapping[str, Any]) -> Report:
         ),
         timings=value["timings"],
         warnings=tuple(value["warnings"]),
+        stages=tuple(map(_stage, value["stages"])),
+        accepted_stage=value["accepted_stage"],
     )
+
+
+def _stage(value: Mapping[str, Any]) -> Stage:
+    tested = tuple(Tested(**each) for each in value["tested"])
+    return Stage(**{**value, "members": tuple(value["members"]), "tested": tested})
 
 
 def interval_of(value: Mapping[str, Any]) -> Interval:

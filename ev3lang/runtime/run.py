@@ -18,13 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import assess, evaluation, externs, modules
+from ev3lang.backend import assess, evaluation, externs, modules, succession
+from ev3lang.backend.elders import OneOf
 from ev3lang.backend.emit import SEGMENT, Program, emit
 from ev3lang.backend.rollout import part
 from ev3lang.backend.state import PROOFS, Params, Proofs, Record, RunState
 from ev3lang.outcome import Outcome
+from ev3lang.plan import stages
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import (
+    Architecture,
     BaselinePlan,
     Forward,
     Plan,
@@ -37,6 +40,7 @@ from ev3lang.runtime import (
     data,
     device,
     folder,
+    growing,
     measuring,
     records,
     streaming,
@@ -47,15 +51,18 @@ from ev3lang.runtime.events import (
     Closed,
     Compiled,
     Event,
+    Grown,
     IterationDone,
     Listener,
     Measuring,
     RunEnded,
     RunStarted,
+    Scores,
     SearchChanged,
     Warned,
 )
-from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.faults import DataError, MemoryFault
+from ev3lang.runtime.growing import Facts, Stages, Told
 from ev3lang.runtime.interrupts import (
     begin,
     computed,
@@ -158,6 +165,7 @@ def run_together(
     watches = [Stopwatch({"import_s": import_s}) for _ in lanes]
     plan, watch = lanes[0].plan, watches[0]
     assert len(lanes) == 1 or all(may_go_together(plan, lane.plan) for lane in lanes)
+    first = stages.at(plan, plan.architecture)
     chosen = device.pick(on)
     device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
@@ -182,7 +190,7 @@ def run_together(
                 weights = given.weights | teachers.frozen_weights(plan, given.weights)
                 emitted = partial(
                     emit,
-                    fuse(plan, chosen.platform),
+                    fuse(first, chosen.platform),
                     tables,
                     dataset.statistics,
                     weights,
@@ -206,13 +214,19 @@ def run_together(
         runs = [
             _Running(
                 program,
-                lane.plan,
+                stages.at(lane.plan, lane.plan.architecture),
                 opened.enter_context(closing(folder.EventLog(where))),
                 lane.listen,
                 sizes,
                 each,
                 Tally(lane.plan),
                 Outside(lane.plan),
+                lane.plan,
+                opened.enter_context(
+                    closing(Stages(lane.plan, chosen.platform, weights, first, program))
+                )
+                if plan.grows
+                else None,
             )
             for lane, (where, _), each in zip(lanes, made, watches, strict=True)
         ]
@@ -232,7 +246,8 @@ def may_go_together(plan: Plan, other: Plan) -> bool:
     """
     is_fresh = all(model.start is None and model.is_explored for model in plan.models)
     is_alike = attrs.evolve(plan, seed=other.seed) == other
-    return is_alike and is_fresh and plan.stop.seconds is None and not plan.has_host
+    is_steady = plan.stop.seconds is None and not plan.has_host and not plan.grows
+    return is_alike and is_fresh and is_steady
 
 
 # ---------------------------------------------------------------- before
@@ -321,8 +336,13 @@ def _remove(where: Path, *, is_new: bool) -> None:
 
 @attrs.frozen(eq=False)
 class _Segment:
-    """What a segment ended with: the state on the device, all else on the host."""
+    """What a segment ended with: the state on the device, all else on the host.
 
+    plan   of the stage that it belongs to
+    told   what the host has to know of the state for the next stage
+    """
+
+    plan: Plan
     state: RunState
     ring: Record
     filled: int
@@ -330,11 +350,30 @@ class _Segment:
     outcome: Outcome
     wall_s: float
     warnings: tuple[str, ...]
+    told: Told = MappingProxyType({})
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the run is to go on in another stage."""
+        return bool(self.told.get("is due", False))
+
+
+@attrs.frozen(eq=False)
+class Sized:
+    """Explored models' weights, with the architecture that they have."""
+
+    architecture: Architecture
+    params: Params
 
 
 @attrs.define
 class _Running:
-    """A run between its first iteration and its report."""
+    """A run between its first iteration and its report.
+
+    program, plan   of the stage that runs now
+    base            the plan as it was lowered
+    stages          of a run whose models grow
+    """
 
     program: Program
     plan: Plan
@@ -344,6 +383,8 @@ class _Running:
     watch: Stopwatch
     tally: Tally
     outside: Outside
+    base: Plan
+    stages: Stages | None = None
     outcome: Outcome = Outcome.RUNNING
     last: IterationDone | None = None
     is_interrupted: bool = False
@@ -355,11 +396,17 @@ class _Running:
             segment: Callable[[], _Segment] | None = self._begin(state, 1, started_s)
             while segment is not None:
                 done, segment = segment(), None
+                later: Callable[[], Event | None] = _nothing
                 if done.outcome is Outcome.RUNNING and not self.is_interrupted:
                     # the device goes on while the host tells of what is done
-                    count = 1 if self.plan.has_host else _next_count(done)
-                    segment = self._begin(done.state, count, started_s)
+                    if done.is_due:
+                        segment, later = self._go_on(done, started_s)
+                    else:
+                        count = 1 if self.plan.has_host else _next_count(done)
+                        segment = self._begin(done.state, count, started_s)
+                        self._look_ahead(done)
                 self.tell_all(done)
+                self._tell_of(later())
         self.end(done.outcome)
         return done.state
 
@@ -374,16 +421,73 @@ class _Running:
         seconds, began_s = self.plan.stop.seconds, time.monotonic()
         is_time_up = seconds is not None and began_s - started_s >= seconds
 
+        program, plan = self.program, self.plan
+
         def work() -> _Segment:
-            after, ring, filled, closing = self.program.segment(state, count, is_time_up)
-            # the one transfer of a segment
-            ring, filled, closing, code = jax.device_get((ring, filled, closing, after.outcome))
-            wall_s = time.monotonic() - began_s
-            # all that is here by now, and nothing of the next segment
-            news = self.program.faults.news()
-            return _Segment(after, ring, int(filled), closing, Outcome(int(code)), wall_s, news)
+            return _segment(program, plan, state, count, is_time_up, began_s)
 
         return begin(work)
+
+    # ------------------------------------------------------------ growth
+
+    def _look_ahead(self, done: _Segment) -> None:
+        """Has the next stage's program compiled, beside the run."""
+        if self.stages is not None and done.told.get("may grow", False):
+            self.stages.look_ahead(Facts.of(done.told))
+
+    def _go_on(
+        self, done: _Segment, started_s: float
+    ) -> tuple[Callable[[], _Segment], Callable[[], Event | None]]:
+        """The first segment of the next stage, and what is to be told of the step into it.
+
+        A stage that memory has no room for is given up, and growing with it: the run goes on
+        where it was, since the state that it had is still whole.
+        """
+        assert self.stages is not None, "only a run that grows is called for"
+        began_s = time.monotonic()
+        if not self.stages.ways():
+            return self._begin(_at_the_end(done.state, self.stages), 1, started_s), _nothing
+        try:
+            step = self.stages.step(succession.on_host(done.state), Facts.of(done.told))
+        except MemoryFault as fault:
+            return self._stay(done.state, started_s), partial(_given_up, fault)
+        self.plan, self.program = self.stages.plan, self.stages.program
+        segment: Callable[[], _Segment]
+        if step.tried:
+            segment = partial(_tried, self.plan, step, time.monotonic() - began_s)
+        else:
+            segment = self._first_of(step, done, started_s)
+        self.watch.add("growth_s", time.monotonic() - began_s)
+        return segment, partial(self.stages.told_of, step, self._scores)
+
+    def _scores(self, plan: Plan, record: Record) -> Scores:
+        return records.iteration(plan, record, self.examples).current
+
+    def _first_of(
+        self, step: growing.Step, done: _Segment, started_s: float
+    ) -> Callable[[], _Segment]:
+        """A stage's first segment, or one of the stage before where memory has no room for it."""
+        first = self._begin(step.state, 1, started_s)
+
+        def wait() -> _Segment:
+            try:
+                return first()
+            except MemoryFault as fault:
+                assert self.stages is not None
+                self.stages.leave()
+                self.plan, self.program = self.stages.plan, self.stages.program
+                self._tell_of(_given_up(fault))
+                return self._stay(done.state, started_s)()
+
+        return wait
+
+    def _stay(self, state: RunState, started_s: float) -> Callable[[], _Segment]:
+        """The next segment of a run that grows no more."""
+        return self._begin(_without_growth(state), 1, started_s)
+
+    def _tell_of(self, event: Event | None) -> None:
+        if event is not None:
+            self._tell(event)
 
     def tell_all(self, done: _Segment) -> None:
         """Tells and logs what a segment did."""
@@ -391,12 +495,12 @@ class _Running:
             self.watch.mark("first_iteration_s")
         for row in range(done.filled):
             record = jax.tree.map(lambda leaf, row=row: leaf[row], done.ring)
-            event = records.iteration(self.plan, record, self.examples)
+            event = records.iteration(done.plan, record, self.examples)
             self._tell(event)
             for what in self.outside.add(event):
                 self._tell(Warned(what))
         if done.outcome.is_own_stop and not isinstance(self.plan.rule, Reference):
-            self._tell(records.closed(self.plan, done.closing))
+            self._tell(records.closed(done.plan, done.closing))
         for what in done.warnings:
             self._tell(Warned(what))
         self.log.flush()
@@ -408,6 +512,19 @@ class _Running:
             assert self.plan.data.evaluate is not None, "an endless source has a draw"
             return self.plan.data.evaluate * self.plan.data.batch
         return evaluation.examples_drawn(self.plan) or self.sizes["assess"]
+
+    def program_of(self, architecture: Architecture) -> Program:
+        """The program that models of an architecture are measured by."""
+        return self.program if self.stages is None else self.stages.programs[architecture]
+
+    def accepted(self, state: RunState) -> Sized:
+        """The model that the run delivers, in the size that it has."""
+        weights = state.accepted
+        if not isinstance(weights, OneOf):
+            return Sized(self.plan.architecture, weights)
+        place = int(weights.place)
+        architectures = (self.plan.architecture, *self.plan.elders)
+        return Sized(architectures[place], weights.params[place])
 
     @property
     def deciding_examples(self) -> int:
@@ -425,6 +542,8 @@ class _Running:
             self.tally.add(event)
         elif isinstance(event, SearchChanged):
             self.tally.change(event)
+        elif isinstance(event, Grown):
+            self.tally.grow(event)
         elif isinstance(event, Closed):
             self.tally.close(event)
         self.log(event)
@@ -435,6 +554,60 @@ class _Running:
         if self.is_interrupted:
             raise KeyboardInterrupt
         self.is_interrupted = True
+
+
+def _segment(
+    program: Program,
+    plan: Plan,
+    state: RunState,
+    count: int,
+    is_time_up: bool,
+    began_s: float,
+) -> _Segment:
+    """Runs a segment to its end."""
+    after, ring, filled, closing = program.segment(state, count, is_time_up)
+    # the one transfer of a segment
+    ring, filled, closing, code, told = jax.device_get(
+        (ring, filled, closing, after.outcome, growing.told(after))
+    )
+    wall_s = time.monotonic() - began_s
+    # all that is here by now, and nothing of the next segment
+    news = program.faults.news()
+    return _Segment(plan, after, ring, int(filled), closing, Outcome(int(code)), wall_s, news, told)
+
+
+def _tried(plan: Plan, step: growing.Step, wall_s: float) -> _Segment:
+    """The iteration in which a growth was tried, as the segment that it was."""
+    best = step.tried[0]
+    outcome = Outcome(best.code)
+    return _Segment(plan, step.state, best.ring, 1, best.closing, outcome, wall_s, (), best.told)
+
+
+def _nothing() -> None:
+    """No event."""
+
+
+def _given_up(fault: MemoryFault) -> Warned:
+    return Warned(
+        f"growth was given up: {fault}. The run goes on with the size that it has, and the "
+        "accepted model is what it was"
+    )
+
+
+def _at_the_end(state: RunState, at: Stages) -> RunState:
+    """The state of a run whose models can't grow any more: it ends with its passes, or goes on."""
+    if at.ends_run:
+        return attrs.evolve(state, outcome=jnp.int32(Outcome.PASSES))
+    return _without_growth(state)
+
+
+def _without_growth(state: RunState) -> RunState:
+    progress = state.progress
+    assert progress is not None, "a run that grows keeps its progress"
+    never = jnp.bool_(False)
+    return attrs.evolve(
+        state, progress=attrs.evolve(progress, may_grow=never, is_due=jnp.bool_(False))
+    )
 
 
 def _to_their_ends(runs: Sequence[_Running], states: Sequence[RunState]) -> list[RunState]:
@@ -463,7 +636,9 @@ def _to_their_ends(runs: Sequence[_Running], states: Sequence[RunState]) -> list
             for lane in sorted(going):
                 ring, closing = _row(rings, lane), _row(closings, lane)
                 outcome = Outcome(int(codes[lane]))
-                done = _Segment(stacked, ring, int(filled[lane]), closing, outcome, wall_s, ())
+                count_of = int(filled[lane])
+                plan = runs[lane].plan
+                done = _Segment(plan, stacked, ring, count_of, closing, outcome, wall_s, ())
                 runs[lane].tell_all(done)
                 count = _next_count(done)
                 if outcome is not Outcome.RUNNING:
@@ -528,12 +703,14 @@ def _finish(
     where: Path,
 ) -> Result:
     """Measures, writes the report and the accepted weights."""
-    plan, program, watch = run.plan, run.program, run.watch
+    plan, watch = run.base, run.watch
     key = jax.random.key(plan.seed)
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
-    weights = {"accepted": state.accepted, "current": state.current}
+    accepted = run.accepted(state)
+    weights = {"accepted": accepted, "current": Sized(run.plan.architecture, state.current)}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
-    front = _front(state)
+    front = _front(run, state)
+    program = run.program_of(plan.architecture)
     warnings = [
         *notes,
         # what a function of the user's has done is told with its own words
@@ -548,7 +725,8 @@ def _finish(
                     run.listen(Measuring(f"training baseline {baseline.name}"))
                     steps[baseline.name] = _baseline_steps(plan, baseline, state)
                     train = partial(program.train_baseline, key, baseline, steps[baseline.name])
-                    weights[baseline.name] = interruptible(partial(computed, train))
+                    trained = interruptible(partial(computed, train))
+                    weights[baseline.name] = Sized(plan.architecture, trained)
         elif plan.baselines:
             warnings.append("the baselines were not trained, since the run did not end by its stop")
         with watch("report_s"):
@@ -556,9 +734,10 @@ def _finish(
             measured = interruptible(
                 lambda: measuring.measure(
                     plan,
-                    program,
                     {
-                        name: {**state.frozen, **each}
+                        name: measuring.Weighed(
+                            run.program_of(each.architecture), {**state.frozen, **each.params}
+                        )
                         for name, each in (weights | {m.name: w for m, w in front}).items()
                     },
                     program.examples(key, split),
@@ -599,15 +778,24 @@ def _finish(
         timings=dict(watch.timings),
         warnings=tuple(warnings),
     )
-    saved = jax.device_get({**state.frozen, **state.accepted})
-    checkpoints.save(where / "accepted", plan, dataset, saved)
+    _save(where / "accepted", plan, dataset, state, accepted)
     if front:
         (where / "front").mkdir(exist_ok=True)
-    for member, params in front:
-        whole = jax.device_get({**state.frozen, **params})
-        checkpoints.save(where / "front" / member.name.rpartition(" ")[2], plan, dataset, whole)
+    for member, sized in front:
+        number = member.name.rpartition(" ")[2]
+        _save(where / "front" / number, plan, dataset, state, sized)
     folder.write_json(where / "report.json", reports.to_json(report))
     return Result(report, where)
+
+
+def _save(final: Path, plan: Plan, dataset: data.Dataset, state: RunState, sized: Sized) -> None:
+    """Writes the weights of the plan's own models, with the shapes that they have."""
+    own = stages.at(plan, sized.architecture)
+    whole = {**state.frozen, **sized.params}
+    saved = jax.device_get(
+        {model.name: whole[model.name] for model in own.models if model.name in whole}
+    )
+    checkpoints.save(final, own, dataset, saved)
 
 
 def _proven(plan: Plan, run: _Running, state: RunState) -> tuple[reports.Acceptance, ...]:
@@ -626,16 +814,28 @@ def _proven(plan: Plan, run: _Running, state: RunState) -> tuple[reports.Accepta
     )
 
 
-def _front(state: RunState) -> list[tuple[reports.FrontMember, Params]]:
+def _front(run: _Running, state: RunState) -> list[tuple[reports.FrontMember, Sized]]:
     """The members of a ranking's front in the order in which they were found."""
-    if state.front is None:
+    front = state.front
+    if front is None:
         return []
-    iterations, is_filled = jax.device_get((state.front.iteration, state.front.is_filled))
+    iterations, is_filled, is_here = jax.device_get(
+        (front.iteration, front.is_filled, front.is_here)
+    )
+
+    def weights(place: int) -> Sized:
+        if is_here[place]:
+            return Sized(run.plan.architecture, part(front.params, place))
+        assert run.stages is not None, "only growth leaves members behind"
+        # the last stage that found one there
+        retired = next(each for each in reversed(run.stages.retired) if each.is_filled[place])
+        return Sized(retired.architecture, part(retired.params, place))
+
     places = sorted(np.flatnonzero(is_filled), key=lambda place: int(iterations[place]))
     return [
         (
             reports.FrontMember(f"front {number}", int(iterations[place])),
-            part(state.front.params, int(place)),
+            weights(int(place)),
         )
         for number, place in enumerate(places, start=1)
     ]

@@ -22,6 +22,10 @@ class Stopwatch:
         finally:
             self.timings[name] = time.perf_counter() - began
 
+    def add(self, name: str, wall_s: float) -> None:
+        """Adds to what something has taken so far."""
+        self.timings[name] = self.timings.get(name, 0.0) + wall_s
+
     def mark(self, name: str) -> None:
         """Notes what has passed since the start of all."""
         self.timings[name] = time.perf_counter() - self._started_s

@@ -9,6 +9,7 @@ import attrs
 import jax
 import numpy as np
 
+from ev3lang.backend import progress
 from ev3lang.backend.emit import SEGMENT, fields_read
 from ev3lang.backend.feeding import HostFields, HostStream
 from ev3lang.backend.streams import Block
@@ -47,7 +48,8 @@ def is_needed(plan: Plan, tables: Tables, chosen: jax.Device, above_bytes: int |
         return False
     trained = [model.name for model in plan.models if isinstance(model.start, TrainedBy)]
     wanting = [
-        *(["`lengthen`"] if plan.patience is not None else []),
+        *(["`lengthen`"] if progress.lengthens(plan) else []),
+        *(["an archive"] if plan.by_members else []),
         *(f"baseline {baseline.name}" for baseline in plan.baselines),
         *(f"the training of {name} before the run" for name in trained),
     ]

@@ -17,9 +17,8 @@ from ev3lang.backend import models
 from ev3lang.backend.growth import grow, grow_group, max_output_change
 from ev3lang.catalog.index import GROWTH, LAYERS
 from ev3lang.plan.growth import grown, widths
-from ev3lang.plan.growth.copies import Unfit
 from ev3lang.plan.growth.grown import fits, grown_plan, grown_plans
-from ev3lang.plan.growth.widen import more
+from ev3lang.plan.growth.copies import Unfit, more
 from ev3lang.plan.plan import ModelPlan, Operation
 from ev3lang.plan.work import parameters
 from tests.backend.networks import (

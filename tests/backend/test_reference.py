@@ -78,6 +78,12 @@ def test_a_wider_bound_prefers_the_surer_model() -> None:
     assert int(jnp.argmax(reference.standing(real, values, 1.96))) == 0
 
 
+def test_without_a_width_models_stand_by_their_mean() -> None:
+    values = (np.random.default_rng(0).random((4, 200)) < 0.7).astype(np.float32)
+    standing = reference.standing(examples.ACCURACY, jnp.asarray(values), 0.0)
+    np.testing.assert_allclose(standing, values.mean(axis=1), rtol=1e-6)
+
+
 # ---------------------------------------------------------------- who wins
 
 

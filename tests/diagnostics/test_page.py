@@ -24,33 +24,6 @@ WITHOUT_A_BAD_SPEC = {
     "use-outside-project",
 }
 
-# What is right here needs a part of the language that can be checked and not be run yet.
-RIGHT_IS_NOT_BUILT_YET = {
-    "archive-never-fills",  # an archive
-    "augments-images",  # augmented data
-    "cap-below-start",  # what happens without progress
-    "empty-range",  # a sweep
-    "extern-target",  # a function from outside
-    "growth-changes-function",  # growth
-    "growth-unfit",  # growth
-    "growth-without-limit",  # growth
-    "guard-never-fails",  # a guard
-    "guard-never-proven",  # a guard
-    "known-too-many",  # a field known for some examples
-    "limit-below-start",  # growth
-    "limit-without-growth",  # growth
-    "missing-target",  # priorities
-    "mixed-directions",  # a ranking by several objectives
-    "repeat-without-growth",  # growth, in passes
-    "repeated-value",  # a sweep
-    "teacher-split-unknown",  # a teacher that is trained before the run
-    "too-many-points",  # a sweep
-    "trained-twice",  # a teacher that is trained before the run
-    "uneven-parts",  # a batch in parts
-    "untrained-model",  # a teacher that is trained before the run
-    "unused-axis",  # a sweep
-}
-
 
 def sections(code: str) -> dict[str, str]:
     """The text under each second heading; under `""` what stands before the first."""
@@ -78,15 +51,14 @@ def test_a_page_says_what_it_means_why_it_matters_and_shows_wrong_and_right(code
 def test_the_right_spec_of_a_page_has_no_fault(code: str) -> None:
     (spec,) = specs(sections(code)["Right"])
     found = {diagnostic.code for diagnostic in analyze(Source(f"{code}.ev3", spec)).diagnostics}
-    assert found <= ({"not-built-yet"} if code in RIGHT_IS_NOT_BUILT_YET else set())
+    assert found == set()
 
 
 @pytest.mark.parametrize("code", sorted(set(codes()) - WITHOUT_A_BAD_SPEC))
 def test_the_wrong_spec_of_a_page_has_its_fault(code: str) -> None:
     (spec,) = specs(sections(code)["Wrong"])
     found = [diagnostic.code for diagnostic in analyze(Source(f"{code}.ev3", spec)).diagnostics]
-    assert code in found
-    assert set(found) <= {code, "not-built-yet"}
+    assert set(found) == {code}
 
 
 def test_every_code_of_a_diagnostic_has_its_page() -> None:

@@ -66,7 +66,9 @@ PLANS = {
     "draws from a split": ruled(examples.FOUR, examples.ACCURACY, evaluate=4),
     "a split whole": ruled(examples.FOUR, examples.ACCURACY, assess=1.0, decide=0.5, evaluate=None),
     "endless": ruled(examples.MOONS, examples.MOONS_ACCURACY, decide=1.0, evaluate=8),
-    "a share to minimize": ruled(MINIMIZED, examples.ERROR, decide=0.7, evaluate=6),
+    "a share to minimize, ranked by the mean": ruled(
+        MINIMIZED, examples.ERROR, assess=0.0, decide=0.7, evaluate=6
+    ),
     "a real to minimize, ranked by a share": ruled(
         MINIMIZED, examples.LOG_LOSS, ranked_by=examples.ERROR, assess=2.0, evaluate=5
     ),

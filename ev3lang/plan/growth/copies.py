@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 import attrs
 
+from ev3lang.catalog.index import GROWTH
 from ev3lang.plan.plan import ModelPlan, Operation
 
 Path: TypeAlias = tuple[str, ...]
@@ -94,6 +96,30 @@ class Recipe:
 
 
 @attrs.frozen
+class Larger:
+    """What an operator makes of a model's plan.
+
+    recipes   a recipe for each array of it: raises Unfit where none keeps the function. None where
+              all weights are drawn anew
+    """
+
+    plan: ModelPlan
+    recipes: Callable[[], Mapping[Path, Recipe]] | None
+
+
+@attrs.frozen
+class Larger:
+    """What an operator makes of a model's plan.
+
+    recipes   a recipe for each array of it: raises Unfit where none keeps the function. None where
+              all weights are drawn anew
+    """
+
+    plan: ModelPlan
+    recipes: Callable[[], Mapping[Path, Recipe]] | None
+
+
+@attrs.frozen
 class Growth:
     """A larger model, and a recipe for each of its arrays.
 
@@ -106,12 +132,28 @@ class Growth:
     noise: float = 0.0
 
 
+def more(count: int, factor: float) -> int:
+    """The nearest whole number to factor x count, above it at least; halves are rounded up."""
+    return max(count + 1, math.floor(count * factor + 0.5))
+
+
 def written(operation: Operation) -> str:
-    """An operator as a spec has it, for messages."""
+    """An operator as a spec has it, for messages: `fresh(deepen_every_stage(factor: 2x))`."""
     given = dict(operation.options)
-    parts = [f"{given['stage']}"] if "stage" in given else []
-    if "factor" in given:
-        parts.append(f"{given['factor']:g}x")
-    if "count" in given:
+    parts: list[str] = []
+    if "stage" in given:
+        parts.append(f"{given['stage']}")
+    if given.get("factor") is not None:
+        named = "factor: " if "count" in given else ""
+        parts.append(f"{named}{given['factor']:g}x")
+    elif "count" in given:
         parts.append(f"{given['count']}")
+    if isinstance(operator := given.get("operator"), Operation):
+        parts.append(written(operator))
+    if "noise" in given and given["noise"] != _default(operation.name, "noise"):
+        parts.append(f"noise: {given['noise']:g}")
     return f"{operation.name}({', '.join(parts)})"
+
+
+def _default(operator: str, option: str) -> object:
+    return next(each.default for each in GROWTH[operator].options if each.name == option)

@@ -1,15 +1,26 @@
-"""What a growth operator makes of a model's plan, or why it can't; no array is touched."""
+"""What a growth operator makes of a model's plan, or why it can't; no array is touched.
+
+An operator is a function from a model's plan to a `Larger` one: a file beside this one, a line in
+`TABLE`, and, for the checker and the docs, an entry in the catalogue's GROWTH. It says by which
+recipe each array of the larger model is made (`widths` knows what the axes of each are over), and
+everything else follows: weights and averages of optimizers grow by recipes, and limits, costs and
+`fresh(OPERATOR)` read the plan. Only a new role of an axis, or a new start of an array, needs a line
+in `backend/growth.py` too.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from ev3lang.plan.growth.copies import Growth, Unfit, written
+from ev3lang.plan.growth.copies import Growth, Larger, Unfit, written
 from ev3lang.plan.growth.deepen import deepen, deepen_every_stage
-from ev3lang.plan.growth.widen import fresh, widen, widen_stage
+from ev3lang.plan.growth.widen import widen, widen_stage
 from ev3lang.plan.plan import ModelPlan, Operation
 
 
+@functools.lru_cache(maxsize=256)
 def growth(model: ModelPlan, operation: Operation) -> Growth:
     """The larger model, and what becomes of each array.
 
@@ -21,7 +32,10 @@ def growth(model: ModelPlan, operation: Operation) -> Growth:
             f"{written(operation)} knows the layers of the language, and {model.name} is made by "
             f"{model.module.target}"
         )
-    return TABLE[operation.name](model, operation)
+    larger = TABLE[operation.name](model, operation)
+    recipes = None if larger.recipes is None else larger.recipes()
+    noise = dict[str, Any](operation.options).get("noise", 0.0)
+    return Growth(larger.plan, recipes, float(noise))
 
 
 def grown_plan(model: ModelPlan, operation: Operation) -> ModelPlan:
@@ -43,7 +57,16 @@ def grown_plans(models: Iterable[ModelPlan], operation: Operation) -> tuple[Mode
     return tuple(grown_plan(model, operation) if model.is_explored else model for model in models)
 
 
-TABLE: Mapping[str, Callable[[ModelPlan, Operation], Growth]] = {
+def fresh(model: ModelPlan, operation: Operation) -> Larger:
+    """The plan that another operator leads to, with weights that are drawn anew.
+
+    An operator that can't keep the function serves as well, if its larger plan is one.
+    """
+    inner = dict[str, Any](operation.options)["operator"]
+    return Larger(TABLE[inner.name](model, inner).plan, None)
+
+
+TABLE: Mapping[str, Callable[[ModelPlan, Operation], Larger]] = {
     "widen": widen,
     "widen_stage": widen_stage,
     "deepen": deepen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,16 +12,18 @@ from ev3lang.plan.growth.copies import (
     SILENT,
     Along,
     Copies,
-    Growth,
+    Larger,
+    Path,
     Recipe,
     Unfit,
+    more,
     written,
 )
 from ev3lang.plan.growth.widths import After, Use, Width, Widths, groups_after, widths
 from ev3lang.plan.plan import ModelPlan, Operation
 
 
-def widen(model: ModelPlan, operation: Operation) -> Growth:
+def widen(model: ModelPlan, operation: Operation) -> Larger:
     """More units in every hidden layer, in the embedding and in every block.
 
     A width of n units has the nearest whole number to factor x n, and one more at least. Heads
@@ -34,7 +36,7 @@ def widen(model: ModelPlan, operation: Operation) -> Growth:
     return _grown(model, operation, lambda found: found.growing)
 
 
-def widen_stage(model: ModelPlan, operation: Operation) -> Growth:
+def widen_stage(model: ModelPlan, operation: Operation) -> Larger:
     """As `widen`, in one stage of a resnet, or in one hidden layer of a model without any.
 
     Hidden layers are dense layers, convolutions and embeddings, and what is added to them.
@@ -42,42 +44,34 @@ def widen_stage(model: ModelPlan, operation: Operation) -> Growth:
     return _grown(model, operation, lambda found: _stage(found, operation))
 
 
-def fresh(model: ModelPlan, operation: Operation) -> Growth:
-    """As wide as `widen` makes it, with weights that are drawn anew."""
-    found = widths(model)
-    after = _after(found.growing, _factor(operation))
-    _require_growth(found.growing, operation)
-    return Growth(found.rebuilt(after), None)
-
-
 def _grown(
     model: ModelPlan, operation: Operation, chosen: Callable[[Widths], list[Width]]
-) -> Growth:
+) -> Larger:
     found = widths(model)
     growing = chosen(found)
-    _require_growth(growing, operation)
-    after = _after(growing, _factor(operation))
-    copies = {each: _copies(each, after, operation) for each in found.made if each.into is None}
-
-    def along(use: Use | None) -> Along | None:
-        how = None if use is None else copies[use.width.one]
-        return None if use is None or how is None else Along(how, use.role, use.places)
-
-    recipes = {path: Recipe(path, tuple(map(along, axes))) for path, axes in found.arrays.items()}
-    noise = dict[str, Any](operation.options)["noise"]
-    return Growth(found.rebuilt(after), recipes, noise)
-
-
-def _factor(operation: Operation) -> float:
-    return float(dict[str, Any](operation.options)["factor"])
-
-
-def _require_growth(growing: list[Width], operation: Operation) -> None:
     if not growing:
         raise Unfit(
             f"{written(operation)} finds no layer that can be wider: all widths are those of the "
             "data or of the output"
         )
+    after = _after(growing, _factor(operation))
+
+    def recipes() -> Mapping[Path, Recipe]:
+        copies = {each: _copies(each, after, operation) for each in found.made if each.into is None}
+
+        def along(use: Use | None) -> Along | None:
+            how = None if use is None else copies[use.width.one]
+            return None if use is None or how is None else Along(how, use.role, use.places)
+
+        return {
+            path: Recipe(path, tuple(map(along, axes))) for path, axes in found.arrays.items()
+        }
+
+    return Larger(found.rebuilt(after), recipes)
+
+
+def _factor(operation: Operation) -> float:
+    return float(dict[str, Any](operation.options)["factor"])
 
 
 def _stage(found: Widths, operation: Operation) -> list[Width]:
@@ -115,11 +109,6 @@ def _after(growing: list[Width], factor: float) -> After:
         return own.granule * more(own.size // own.granule, factor) if own in growing else own.size
 
     return after
-
-
-def more(count: int, factor: float) -> int:
-    """The nearest whole number to factor x count, above it at least; halves are rounded up."""
-    return max(count + 1, math.floor(count * factor + 0.5))
 
 
 # ---------------------------------------------------------------- which unit copies which
