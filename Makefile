@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench docs clean
+.PHONY: help run test lint format bench compare docs clean
 
 help:
 	@echo "make run      install into $(VENV) and run specs/first.ev3"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint     ruff and mypy alone"
 	@echo "make format   put every file into the layout that lint expects"
 	@echo "make bench    compare speeds; options as in: make bench ARGS=--help"
+	@echo "make compare  a search beside plain training on four sets; takes minutes"
 	@echo "make docs     write the pages of docs/ that are made of the catalogue and the codes"
 	@echo "make clean    remove $(VENV) and all that was built or cached"
 	@echo "Another Python: make run PYTHON=/path/to/python3.12"
@@ -45,6 +46,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+compare: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks compare $(ARGS)
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m ev3lang.docs

@@ -1,4 +1,7 @@
-"""`python -m benchmarks [A] … [E] [quality]`: speed as ratios, and what runs are worth."""
+"""`python -m benchmarks [A] … [E] [quality]`: speed as ratios, and what runs are worth.
+
+`compare` and `few_labels` take minutes, and run only where they are named.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from typing import Any
 
 import jax
 
-from benchmarks import floor, plain, published, quality
+from benchmarks import compare, few_labels, floor, page, plain, published, quality
 from benchmarks.workloads import WORKLOADS, Workload
 from ev3lang.backend.emit import emit
 from ev3lang.plan.fuse import fuse
 
 RESULTS = Path(__file__).parent / "results"
+
+TABLES = {"compare": compare, "few_labels": few_labels}
+"""What has tables in docs/comparison.md."""
 
 TARGETS = {
     "A": {"times faster than published": 60.0},
@@ -123,14 +129,24 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [*WORKLOADS, "quality"]
-    parser.add_argument("what", nargs="*", help=f"any of {', '.join(names)}; all if none")
+    usual = [*WORKLOADS, "quality"]
+    names = [*usual, *TABLES]
+    parser.add_argument(
+        "what", nargs="*", help=f"any of {', '.join(names)}; {', '.join(usual)} if none"
+    )
     parser.add_argument("--rounds", type=int, default=12, help="turns of each loop (default 12)")
-    parser.add_argument("--keep", action="store_true", help="write results/NAME.json")
+    parser.add_argument("--keep", action="store_true", help="write results/NAME.json, and docs/")
     arguments = parser.parse_args()
     if unknown := set(arguments.what) - set(names):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}")
-    for name in arguments.what or names:
+    for name in arguments.what or usual:
+        if name in TABLES:
+            result = TABLES[name].measure()
+            print(tables := TABLES[name].tables(result))
+            if arguments.keep:
+                keep(name, result)
+                page.put(page.DOCS / "comparison.md", name, tables)
+            continue
         if name == "quality":
             result = quality.measure()
             print(json.dumps(result, indent=2))

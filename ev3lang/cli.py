@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Source, Span
 
 if TYPE_CHECKING:
+    from ev3lang.analysis import Analysis
     from ev3lang.compile import Experiment
 
 STARTED_S = time.perf_counter()
@@ -286,7 +287,10 @@ def check(
     output_file: Path | None,
     is_fixing: bool,
 ) -> int:
-    """Check SPECs, and every .ev3 file of a folder, without data and without running."""
+    """Check SPECs, and every .ev3 file of a folder, without data and without running.
+
+    A file that another of them uses is checked as a part of that one.
+    """
     from ev3lang.analysis import analyze
 
     overrides = _overrides(settings)
@@ -296,11 +300,18 @@ def check(
     # All of them before any is checked: one may use another.
     fixed = [_fix(path, overrides) for path in paths] if is_fixing else []
     found: list[Diagnostic] = []
+    analyses: dict[Path, Analysis] = {}
     for path in paths:
         source, unreadable = read_source(path)
         found += unreadable
         if source is not None:
-            found += analyze(source, overrides).diagnostics
+            analyses[path] = analyze(source, overrides)
+    parts = _parts_of_others(analyses)
+    for path, analysis in analyses.items():
+        if path not in parts:
+            found += analysis.diagnostics
+    # What is wrong in a file that several use is said once; each has read a source of its own.
+    found = list({(each.code, each.message, repr(each.span)): each for each in found}.values())
     files = tuple(str(path) for path in paths)
     if output_file is None:
         _print_diagnostics(found, output_format, files=files)
@@ -312,6 +323,18 @@ def check(
     if not is_document:
         click.echo(f"{_number(len(paths), 'file')} checked: {summary(found)}")
     return FINDINGS if has_errors(tuple(found)) else DONE
+
+
+def _parts_of_others(analyses: Mapping[Path, Analysis]) -> set[Path]:
+    """The specs that another one uses which is itself no part of any."""
+    uses = {
+        path: {Path(each.name).resolve() for each in analysis.used}
+        for path, analysis in analyses.items()
+    }
+    used = set().union(*uses.values())
+    of_whole = (parts for path, parts in uses.items() if path.resolve() not in used)
+    reached = set().union(*of_whole)
+    return {path for path in uses if path.resolve() in reached}
 
 
 # A fix may make room for another, but not for ever.

@@ -218,6 +218,34 @@ def test_several_files_and_folders_are_checked_at_once(spec: Path) -> None:
     assert lines[-1] == "2 files checked: 1 error"
 
 
+def test_a_file_that_another_uses_is_checked_as_a_part_of_it(tmp_path: Path) -> None:
+    rest = SPEC.replace("ev3 1\n", "", 1)
+    declared = re.search(r"^data .*\n", rest, re.MULTILINE)
+    assert declared is not None
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data.ev3").write_text("ev3 1\n" + declared[0])
+    for name in ("one", "two"):
+        using = rest.replace(declared[0], "", 1)
+        (tmp_path / f"{name}.ev3").write_text('ev3 1\nuse "data.ev3"\n' + using)
+    done = ev3lang("check", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "3 files checked: no errors\n")
+    alone = ev3lang("check", "--output-format=concise", "data.ev3", cwd=tmp_path)
+    assert alone.returncode == 1
+    assert "error[missing-part]" in alone.stdout
+    (tmp_path / "data.ev3").write_text("ev3 1\n" + declared[0].replace("iris", "irsi"))
+    wrong = ev3lang("check", "--output-format=concise", ".", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert wrong.stdout.count("data.ev3:") == 1
+
+
+def test_files_that_use_each_other_are_both_at_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.ev3").write_text('ev3 1\nuse "b.ev3"\n')
+    (tmp_path / "b.ev3").write_text('ev3 1\nuse "a.ev3"\n')
+    done = ev3lang("check", "--output-format=concise", ".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.count("error[use-circle]") == 2
+
+
 def test_a_good_spec_is_one_line_and_zero(spec: Path) -> None:
     done = ev3lang("check", "iris.ev3", cwd=spec.parent)
     assert (done.returncode, done.stdout) == (0, "1 file checked: no errors\n")

@@ -57,6 +57,17 @@ def test_the_fragments_of_the_reference_make_one_spec_that_checks() -> None:
     assert not has_errors(found), found
 
 
+def test_what_the_page_on_distillation_adds_to_a_spec_checks_with_it() -> None:
+    spec = None
+    for match in BLOCKS.finditer((DOCS / "distillation.md").read_text("utf-8")):
+        if not match[1]:
+            spec = match[2]
+            continue
+        assert spec is not None, "a fragment stands behind the spec that it adds to"
+        found = analyze(Source("distillation.ev3", f"{spec}\n{match[2]}")).diagnostics
+        assert not has_errors(found), found
+
+
 def test_the_reference_names_every_word_of_the_grammar() -> None:
     text = (DOCS / "language.md").read_text("utf-8")
     words = {word for word in tables().words.values() if word.isidentifier()}

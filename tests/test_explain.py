@@ -67,6 +67,26 @@ def test_what_is_written_is_told_with_its_line(repository: Path) -> None:
     assert "610 parameters" in text
 
 
+def test_growth_passes_and_archives_are_told(repository: Path) -> None:
+    text = _flat(_explained(repository / "specs" / "images_from_file.ev3"))
+    for part in (
+        "explores 2 updates of student (and one for each member of peers)",
+        "Archive peers (line 27) the accepted student with the best accuracy on assess, for each "
+        "value of blocks; empty as the run starts",
+        "Explore student: 2 candidates an iteration, and one for each member of peers (line 30)",
+        "descend from_peers(T: 2) with adamw(0.001) for 5000 steps, for each member of peers",
+        "after 4 iterations without progress (line 36), with neither an acceptance nor a new best "
+        "of current on assess: grow by deepen_every_stage(1) (line 37)",
+        "5 passes, each from the smallest model, with fresh weights, to where limits stop growth; "
+        "then the run ends (line 40)",
+    ):
+        assert part in text
+    text = (repository / "specs" / "distill_and_grow.ev3").read_text("utf-8")
+    best = text.replace("by widen(2x) or deepen(1)", "by best of widen(2x), deepen(1)")
+    explained = _flat(explain_spec(analyze(Source("best.ev3", best))))
+    assert "grow by the best of widen(2x) and deepen(1), each tried for one iteration" in explained
+
+
 def test_the_numbers_of_an_image_model_are_counted(repository: Path) -> None:
     text = (repository / "specs" / "first.ev3").read_text("utf-8")
     layers = "conv(8) | group_norm(4) | relu | max_pool | conv(16, kernel: 2) | mean_pool | dense"

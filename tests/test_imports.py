@@ -175,9 +175,17 @@ def test_importing_loads_nothing_heavy(module: str, repository: Path) -> None:
     assert _loaded(f"import {module}", repository) == set()
 
 
-def test_checking_a_good_spec_loads_nothing_heavy(repository: Path) -> None:
-    program = CHECK.format(arguments=["specs/first.ev3"], statuses=(0, None))
+@pytest.mark.parametrize("spec", ["first", "distill_and_grow"])
+def test_checking_a_good_spec_loads_nothing_heavy(spec: str, repository: Path) -> None:
+    program = CHECK.format(arguments=[f"specs/{spec}.ev3"], statuses=(0, None))
     assert _loaded(program, repository) == set()
+
+
+def test_a_check_loads_plans_for_specs_that_grow_alone(repository: Path) -> None:
+    for spec, is_loaded in (("first", False), ("distill_and_grow", True)):
+        check = CHECK.format(arguments=[f"specs/{spec}.ev3"], statuses=(0, None))
+        loaded = f"\nassert ('ev3lang.plan.plan' in sys.modules) == {is_loaded}"
+        _loaded(check + loaded, repository)
 
 
 @pytest.mark.parametrize("output_format", ["text", "concise", "json"])

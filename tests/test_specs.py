@@ -84,6 +84,7 @@ def test_every_kind_of_task_can_be_run() -> None:
         "stream",
         "sweep",
         "table",
+        "teachers",
         "two_tasks",
     } <= names
 

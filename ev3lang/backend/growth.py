@@ -41,6 +41,21 @@ def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> 
     of optimizers that divide by the size of gradients: under them copies whose shares are
     multiples of each other would stay alike. Where a transformer's vectors grow by no whole
     factor, new numbers are 0 until trained: they are multiplied by fresh weights.
+
+    How far two copies are apart, in sizes of the weights that make them, so many steps behind
+    `widen(2x)` of an mlp of 16 hidden units on digits (medians over units, means of 3 seeds):
+
+    noise    adamw(1e-3)          sgd(0.1, momentum: 0.9)
+             200      1000        200      1000 steps
+    0        0        0           0        0
+    0.001    0.0002   0.0007      0.0001   0.0002
+    0.1      0.02     0.07        0.01     0.02
+    0.5      0.10     0.29        0.04     0.08
+    1        0.17     0.44        0.12     0.19
+
+    So about 0.5 is needed, the default. On digits it is worth little: accuracy on 597 others is
+    0.964 after the 1000 steps of adamw with noise 0.5, and 0.965 with 0.001 and without growth
+    (sgd: 0.973, 0.972, 0.973).
     Source: Chen, Goodfellow and Shlens (2016), arXiv:1511.05641; Wang et al. (2023),
     arXiv:2310.07999, for layer norm.
 
@@ -55,11 +70,11 @@ def grow(model: ModelPlan, params: Params, operation: Operation, key: Array) -> 
     made: Params = {}
     for path, shape in arrays(shaped(grown.plan)):
         recipe = grown.recipes[path]
-        rng = np.random.default_rng((*seed, zlib.crc32("/".join(path).encode())))
+        words = (*seed, zlib.crc32("/".join(path).encode()))
         if recipe.old is None:
-            array = _start(recipe.start, shape.shape, rng)
+            array = _start(recipe.start, shape.shape, np.random.default_rng(words))
         else:
-            array = _grown(at(old, recipe.old), recipe, grown.noise, rng)
+            array = _grown(at(old, recipe.old), recipe, grown.noise, words)
         assert array.shape == shape.shape, f"{path} is {array.shape}, and not {shape.shape}"
         put(made, path, np.asarray(array, shape.dtype))
     return made
@@ -142,14 +157,19 @@ def drawing(model: ModelPlan) -> Callable[[Array], Params]:
 # ---------------------------------------------------------------- arrays
 
 
-def _grown(old: Any, recipe: Recipe, noise: float, rng: np.random.Generator) -> Numbers:
+def _grown(old: Any, recipe: Recipe, noise: float, words: tuple[int, ...]) -> Numbers:
+    """An array of the larger model, from the one that it is copied from.
+
+    words   what is drawn is drawn by
+    """
     array = np.asarray(old, np.float32)
     if all(along is None for along in recipe.axes):
         return array
-    # Zeros, with which a new block ends, get draws of the size of a fresh array's.
-    size = float(np.std(array)) or float((array.size / array.shape[-1]) ** -0.5)
     for axis, along in enumerate(recipe.axes):
         if along is not None and along.role == "read":
+            # Zeros, with which a new block ends, get draws of the size of a fresh array's.
+            size = float(np.std(array)) or float((array.size / array.shape[-1]) ** -0.5)
+            rng = np.random.default_rng(words)
             array = _read(array, axis, along, noise * size, size, rng)
         elif along is not None:
             array = _made(array, axis, along)
@@ -169,10 +189,10 @@ def _read(
     grown = np.take(array * column(shares, array, axis), source, axis)
     rows = np.moveaxis(grown, axis, 0)
     if noise:
-        _tell_apart(rows, source, noise, rng)
+        _tell_apart(rows, along, noise, rng)
     silent = source == SILENT
     if np.any(silent):
-        rows[silent] = size * _normal(rng, (np.count_nonzero(silent), *rows.shape[1:]))
+        rows[silent] = size * _normal(rng, (int(np.sum(silent)), *rows.shape[1:]))
     return grown
 
 
@@ -192,49 +212,59 @@ def _made(array: Numbers, axis: int, along: Along) -> Numbers:
     return grown
 
 
-def _tell_apart(
-    rows: Numbers, source: NDArray[np.int64], noise: float, rng: np.random.Generator
-) -> None:
+def _tell_apart(rows: Numbers, along: Along, noise: float, rng: np.random.Generator) -> None:
     """Adds noise to rows, whose sum over the copies of a unit is 0.
 
     With a further copy comes one draw, which is added to it and taken from those before it, each
     an equal part: Helmert's orthogonal contrasts. So each of n copies has the variance 1 - 1 / n
     of a draw, as if the mean had been taken from n draws.
     """
-    copies = _places(source)
-    for number in range(1, len(copies)):
-        units = list(copies[number])
-        drawn = _normal(rng, (len(units), *rows.shape[1:]))
+    for number, (own, *earlier) in enumerate(_further(along), 1):
+        drawn = _normal(rng, (len(own), *rows.shape[1:]))
         drawn *= noise / (number * (number + 1)) ** 0.5
-        for earlier in copies[:number]:
-            rows[[earlier[unit] for unit in units]] += drawn
+        for each in earlier:
+            rows[each] -= drawn
         drawn *= number
-        rows[list(copies[number].values())] -= drawn
+        rows[own] += drawn
 
 
-def _places(source: NDArray[np.int64]) -> list[dict[int, int]]:
-    """Where each unit's first copy is, where its second is, and so on."""
+@functools.lru_cache(maxsize=1024)
+def _further(along: Along) -> tuple[tuple[NDArray[np.int64], ...], ...]:
+    """Where units have their second copy, and where the same units have their first one.
+
+    Then where they have their third, with their first and second, and so on.
+    """
     found: list[dict[int, int]] = []
     seen: Counter[int] = Counter()
-    for place, unit in enumerate(source.tolist()):
+    for place, unit in enumerate(sources(along).tolist()):
         if unit == SILENT:
             continue
         if seen[unit] == len(found):
             found.append({})
         found[seen[unit]][unit] = place
         seen[unit] += 1
-    return found
+    return tuple(
+        tuple(
+            np.asarray([copies[unit] for unit in found[number]])
+            for copies in (found[number], *found[:number])
+        )
+        for number in range(1, len(found))
+    )
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
     return rng.standard_normal(shape, np.float32)
 
 
+@functools.lru_cache(maxsize=1024)
 def sources(along: Along) -> NDArray[np.int64]:
     """For each number along the axis the old one, or SILENT."""
     source = np.asarray(along.copies.source)
     first = along.copies.before * np.arange(along.places)[:, None]
-    return np.where(source == SILENT, SILENT, source + first).ravel()
+    found = np.where(source == SILENT, SILENT, source + first).ravel()
+    # Remembered, so that nobody may write into it.
+    found.flags.writeable = False
+    return found
 
 
 def counts(source: NDArray[np.int64], before: int) -> NDArray[np.int64]:
@@ -270,7 +300,7 @@ CUT_OFF_STD = 0.87962566103423978
 def _cut_off(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
     drawn = _normal(rng, shape)
     while np.any(is_far := np.abs(drawn) > 2):
-        drawn[is_far] = _normal(rng, (np.count_nonzero(is_far),))
+        drawn[is_far] = _normal(rng, (int(np.sum(is_far)),))
     return drawn
 
 

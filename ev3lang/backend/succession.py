@@ -122,12 +122,10 @@ def succeed(
 
 def accepted_as_current(state: RunState) -> RunState:
     """The state of rule `reference` whose current is another model than accepted's values say."""
-    return attrs.evolve(
-        state,
-        accepted=state.current,
-        accepted_values=state.current_values,
-        accepted_steps=state.current_steps,
-    )
+    # copies: a program uses up each array that it is given, and none can be used up twice
+    now = state.current, state.current_values, state.current_steps
+    accepted, values, steps = jax.tree.map(jnp.copy, now)
+    return attrs.evolve(state, accepted=accepted, accepted_values=values, accepted_steps=steps)
 
 
 def without_steps(state: RunState) -> RunState:

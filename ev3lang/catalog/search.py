@@ -58,8 +58,11 @@ _NOISE = Option(
     summary="what tells copies of a unit apart, in standard deviations of the weights that they "
     "are multiplied by; outputs stay whatever it is, and near 0 copies stay alike",
 )
-_FACTOR = Option("factor", "factor", default=2.0, low=1.0, is_low_open=True, summary="how much")
-_COUNT = Option("count", "int", default=1, low=1, summary="how many")
+# The bounds above are where an operator's plan is still made at once, whatever its limits say.
+_FACTOR = Option(
+    "factor", "factor", default=2.0, low=1.0, high=100.0, is_low_open=True, summary="how much"
+)
+_COUNT = Option("count", "int", default=1, low=1, high=1000, summary="how many")
 
 GROWTH = (
     Operation(
@@ -94,6 +97,7 @@ GROWTH = (
                 "factor",
                 "factor",
                 low=1.0,
+                high=100.0,
                 is_low_open=True,
                 summary="how many times as many, instead of `count` more",
             ),

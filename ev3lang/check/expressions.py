@@ -11,7 +11,16 @@ import attrs
 from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPERATORS, OPTIMIZERS, SOURCES
 from ev3lang.catalog.signature import SAME, Dimension, Function, Level, Option, Type, Value
 from ev3lang.catalog.units import UNITS
-from ev3lang.check import archives, declarations, errors, externs, mixtures, models, operators, typed
+from ev3lang.check import (
+    archives,
+    declarations,
+    errors,
+    externs,
+    mixtures,
+    models,
+    operators,
+    typed,
+)
 from ev3lang.check.arguments import (
     Bound,
     bind,
@@ -158,18 +167,25 @@ def option_value(
 
 
 def check_instance(checking: Checking, call: typed.Reference) -> None:
-    """Report what a loss's arguments make wrong inside it: options out of range, 1 / 0."""
-    for part in walk(expand(call, checking.values, {})):
+    """Report what a loss's arguments make wrong inside it.
+
+    Options out of range, 1 / 0, and a mean of probabilities one of whose weights is below 0.
+    """
+    parts = tuple(walk(expand(call, checking.values, {})))
+    least = ((part.span, mixtures.least_weight(part)) for part in parts)
+    below = next(
+        ((span, weight) for span, weight in least if weight is not None and weight < 0), None
+    )
+    if below is not None:
+        what = f"a weight of `{below[0].text}`"
+        checking.report(errors.out_of_range(call.span, what, "at least 0", f"{below[1]:g}"))
+    for part in parts:
         if not isinstance(part, typed.Apply):
             continue
         if part.function in ("/", "mod"):
             divisor = part.inputs[1]
             if isinstance(divisor, typed.Constant) and divisor.value == 0:
                 checking.report(errors.division_by_zero(call.span, divisor.span))
-        least = mixtures.least_weight(part)
-        if least is not None and least < 0:
-            what = f"a weight of `{part.span.text}`"
-            checking.report(errors.out_of_range(call.span, what, "at least 0", f"{least:g}"))
         entry = FUNCTIONS.get(part.function)
         for option in entry.options if entry else ():
             value = dict(part.options)[option.name]
@@ -706,9 +722,7 @@ def _report_clash(
         sides = (first.span, left, givers[0]), (second.span, right, givers[1])
         checking.report(errors.other_classes(second.span, what, *sides))
         return
-    checking.report(
-        errors.shape_mismatch(second.span, what, first.span, left, second.span, right)
-    )
+    checking.report(errors.shape_mismatch(second.span, what, first.span, left, second.span, right))
 
 
 def _giver(checking: Checking, expr: typed.Expr) -> str:

@@ -14,9 +14,6 @@ from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
 
-MEASURED = expressions.Scope(is_measured=True)
-
-
 # ---------------------------------------------------------------- rankings
 
 
@@ -96,7 +93,7 @@ def _key(checking: Checking, key: tree.Expression) -> typed.ObjectiveInfo | None
     """An objective, or a weighted sum of objectives and metrics as one."""
     if isinstance(key, tree.Name):
         return objective_info(checking, key)
-    expr = expressions.infer(checking, key, MEASURED)
+    expr = expressions.infer(checking, key, expressions.Scope(is_measured=True))
     if expr is None:
         return None
     named = [
@@ -177,7 +174,7 @@ def _guard(checking: Checking, item: tree.Guard) -> typed.GuardInfo | None:
         expected = "a comparison by `<`, `<=`, `>` or `>=`, such as `recall >= 90%`"
         checking.report(errors.wrong_type(condition.span, expected, condition.span.text))
         return None
-    left = expressions.infer(checking, condition.left, MEASURED)
+    left = expressions.infer(checking, condition.left, expressions.Scope(is_measured=True))
     if left is None:
         return None
     # On the right, `accepted` is what the accepted model gives for the left side.

@@ -38,8 +38,10 @@ def is_mixture(expr: typed.Expr, values: Mapping[str, typed.Expr | None]) -> boo
 
 
 def total_weight(expr: typed.Expr, values: Mapping[str, typed.Expr | None]) -> float | None:
-    """What the weights of a sum of probabilities come to; None where it is no such sum, or where
-    that depends on a loss's arguments."""
+    """What the weights of a sum of probabilities come to.
+
+    None where it is no such sum, or where that depends on a loss's arguments.
+    """
     weights = _weights(expand(expr, values, {}))
     if weights is None:
         return None

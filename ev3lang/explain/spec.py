@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 
 from ev3lang.analysis import Analysis, default_name
-from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES
+from ev3lang.catalog.index import FUNCTIONS, GROWTH, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES
 from ev3lang.catalog.signature import Option
 from ev3lang.check import data, declarations, judging, models, reference, sweeps, typed
 from ev3lang.check.checking import Checking
@@ -694,6 +694,8 @@ class _Spec:
             match item:
                 case tree.Grow():
                     yield f"  grow by {_operators(item)} {self.at(item)}"
+                    for operator in item.operators:
+                        yield from self.operator(operator)
                     if not is_bounded:
                         yield "  the accepted model is replaced by what has grown, untested"
                 case tree.Limit():
@@ -707,6 +709,16 @@ class _Spec:
                         "  start again from the smallest model, with fresh weights, where limits "
                         f"stop growth {self.at(item)}"
                     )
+
+    def operator(self, written_as: tree.Expression) -> Iterator[str]:
+        """An operator of growth with its options, and the one inside it with its own."""
+        name = written_as.function if isinstance(written_as, tree.Call) else written_as
+        entry = GROWTH.get(name.text) if isinstance(name, tree.Name) else None
+        if entry is None:
+            return
+        yield f"    {entry.name}: {', '.join(self.arguments(written_as, entry.options))}"
+        for each in written_as.arguments if isinstance(written_as, tree.Call) else ():
+            yield from self.operator(each.value)
 
     def conditions(self, stop: tree.Stop) -> str:
         words = []

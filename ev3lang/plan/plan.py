@@ -769,6 +769,7 @@ class Plan:
         """All that is descended while the run goes on or beside it: by candidates and baselines."""
         return (
             *(descent.loss for descent in self.descents),
+            *(descent.loss for descent in self.by_members),
             *(baseline.loss for baseline in self.baselines),
         )
 

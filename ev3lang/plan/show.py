@@ -425,7 +425,10 @@ def _before(plan: Plan, explore: int | None) -> int | None:
                 steps = None if explore is None else start.length * max(1, explore // start.batch)
             forward = _passes(plan, _applications(start.loss))
             total.append(_times(_times(steps, 3 * start.batch), forward))
+    # what members of an archive say is computed when they join, not before
+    archives = {each.name for each in plan.archives}
     ready = [each for loss in plan.losses for each in _ready(plan, loss)]
+    ready = [each for each in ready if archives.isdisjoint(models_of(each))]
     if ready:
         inside = [part for each in ready for part in _applications(each)]
         total.append(_times(explore, _passes(plan, inside)))

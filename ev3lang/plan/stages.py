@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
 from typing import Any
@@ -65,8 +65,8 @@ def steps(plan: Plan, architecture: Architecture, number: int) -> tuple[Step, ..
     fit = tuple(_fitting(growing, architecture))
     if growing.choice != "or" or len(fit) < 2:
         return fit
-    drawn = zlib.crc32(f"{plan.seed} growth {number}".encode()) % len(fit)
-    return (fit[drawn],)
+    digest = hashlib.sha256(f"{plan.seed} growth {number}".encode()).digest()
+    return (fit[int.from_bytes(digest[:8], "big") % len(fit)],)
 
 
 def ladder(plan: Plan) -> tuple[Step, ...]:

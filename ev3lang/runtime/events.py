@@ -279,14 +279,7 @@ def line(event: Event) -> dict[str, Any] | None:
                 "operation": event.operation,
                 "parameters": dict(event.parameters),
                 "max_output_change": number(event.max_output_change),
-                "trials": [
-                    {
-                        "operation": trial.operation,
-                        "parameters": trial.parameters,
-                        "scores": _scores(trial.scores),
-                    }
-                    for trial in event.trials
-                ],
+                "trials": [trial_json(trial) for trial in event.trials],
                 "members": list(event.members),
             }
         case Closed():
@@ -306,6 +299,15 @@ def line(event: Event) -> dict[str, Any] | None:
             }
         case _:
             return None
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """`operation`, `parameters` and `scores`."""
+    return {
+        "operation": trial.operation,
+        "parameters": trial.parameters,
+        "scores": _scores(trial.scores),
+    }
 
 
 def interval_json(interval: Interval) -> dict[str, Any]:

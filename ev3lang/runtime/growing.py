@@ -20,8 +20,10 @@ from ev3lang.backend.state import Params, Record, RunState, Values
 from ev3lang.plan import stages, work
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.growth.copies import written
-from ev3lang.plan.plan import Architecture, FusedPlan, ModelPlan, Operation, Plan, Reference
+from ev3lang.plan.memory import memory
+from ev3lang.plan.plan import Architecture, ModelPlan, Operation, Plan, Reference
 from ev3lang.plan.stages import Member
+from ev3lang.runtime import device
 from ev3lang.runtime.events import Grown, Scores, Trial
 from ev3lang.runtime.faults import MemoryFault
 from ev3lang.runtime.interrupts import computed, worded
@@ -190,7 +192,7 @@ class Stages:
     """
 
     base: Plan
-    platform: str
+    device: jax.Device
     given: Mapping[str, Params]
     plan: Plan
     program: Program
@@ -200,10 +202,12 @@ class Stages:
     retired: list[Retired] = attrs.Factory(list)
     programs: dict[Architecture, Program] = attrs.Factory(dict)
     _ahead: list[Prepared] = attrs.Factory(list)
+    _made: dict[Plan, Program] = attrs.Factory(dict)
     _before: tuple[Plan, Program, int, int] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.programs[self.plan.architecture] = self.program
+        self._made[self.plan] = self.program
 
     # ------------------------------------------------------------ what comes next
 
@@ -267,12 +271,16 @@ class Stages:
     def _prepare(self, way: Way, plan: Plan) -> Prepared:
         """Compiles a stage's program in a thread of its own, and draws what is drawn for it."""
         prepared = Prepared(way, plan)
-        program, before = self.program, self.plan
+        before = self.program, self.plan
         given, key = self._given(plan), self._key(way)
+        # a pass leads to the stages of the one before, often with the same plans
+        known = self._made.get(plan)
 
         def work_ahead() -> None:
             try:
-                _compile(prepared, program, before, fuse(plan, self.platform), given, key)
+                _require_room(plan, way, self.device)
+                program = known or before[0].over(fuse(plan, self.device.platform), given)
+                _compile(prepared, program, before, key)
             except jax.errors.JaxRuntimeError as failure:
                 prepared.failure = worded(failure)
             except MemoryError as failure:
@@ -407,6 +415,7 @@ class Stages:
             self.number += 1
         self.plan, self.program = prepared.plan, _program(prepared)
         self.programs[self.plan.architecture] = self.program
+        self._made[self.plan] = self.program
         self._ahead = []
 
     def leave(self) -> None:
@@ -466,23 +475,34 @@ class Stages:
 # ---------------------------------------------------------------- one stage
 
 
+def _require_room(plan: Plan, way: Way, chosen: jax.Device) -> None:
+    """Raises MemoryFault where weights and optimizers alone are more than a device has.
+
+    A machine that lends out more memory than it has would end the run, and all with it.
+    """
+    has_bytes, needed = device.memory_bytes(chosen), memory(plan, None)
+    assert needed.weights is not None and needed.optimizers is not None, "layers can be counted"
+    needed_bytes = needed.weights + needed.optimizers
+    if has_bytes is not None and needed_bytes > has_bytes:
+        raise MemoryFault(
+            f"{way.words} leads to {needed_bytes:,} bytes of weights and optimizers' states, and "
+            f"{device.describe(chosen)} has {has_bytes:,}"
+        )
+
+
 def _compile(
-    prepared: Prepared,
-    before: Program,
-    plan: Plan,
-    fused: FusedPlan,
-    given: Mapping[str, Params],
-    key: jax.Array,
+    prepared: Prepared, program: Program, before: tuple[Program, Plan], key: jax.Array
 ) -> None:
-    """Makes all of a stage's program that will be called on the way into it, and calls it once."""
-    program = before.over(fused, given)
+    """Calls once all that will be called on the way into a stage; `before` is the one before."""
     blank = program.blank()
     computed(lambda: program.segment(program.blank(), 0, False))
     computed(lambda: program.begin(blank.current))
     operation = prepared.way.operation
     if operation is not None and prepared.way.keeps_function:
+        last, plan = before
         warm(plan.architecture, operation)
-        computed(lambda: program.outputs({**blank.frozen, **blank.current}, SEEN))
+        for one, state in ((program, blank), (last, last.blank())):
+            jax.block_until_ready(one.outputs({**state.frozen, **state.current}, SEEN))
     else:
         prepared.drawn = jax.device_get(program.draw(key))
         computed(lambda: program.appraise(blank))

@@ -35,8 +35,10 @@ from ev3lang.runtime.events import (
     Grown,
     IterationDone,
     SearchChanged,
+    Trial,
     interval_json,
     number,
+    trial_json,
 )
 from ev3lang.runtime.intervals import Interval
 
@@ -113,18 +115,6 @@ class Acceptance:
 
 
 @attrs.frozen
-class Tested:
-    """A growth that `best of` tried.
-
-    value   of current after its iteration, by the first key of the ranking, on assess
-    """
-
-    operation: str
-    parameters: int
-    value: float | None
-
-
-@attrs.frozen
 class Stage:
     """What a run did while its explored models had one size.
 
@@ -139,7 +129,7 @@ class Stage:
     max_output_change   the greatest difference of outputs that growth made, as a part of the
                     largest output; None where the function wasn't kept, and at a start
     members         the models that archives held, by name
-    tested          the growths that `best of` tried, in the order of the spec
+    trials          the growths that `best of` tried, in the order of the spec
     """
 
     operation: str | None
@@ -153,7 +143,7 @@ class Stage:
     final: float | None = None
     max_output_change: float | None = None
     members: tuple[str, ...] = ()
-    tested: tuple[Tested, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 @attrs.frozen
@@ -626,7 +616,6 @@ class Tally:
         self.changes.append(f"after iteration {changed.iteration}: {changed.what}")
 
     def grow(self, grown: Grown) -> None:
-        ranked_by = self.plan.ranking.keys[0].name
         self._stages.append(
             Stage(
                 operation=grown.operation,
@@ -636,10 +625,7 @@ class Tally:
                 last=grown.iteration,
                 max_output_change=grown.max_output_change,
                 members=grown.members,
-                tested=tuple(
-                    Tested(trial.operation, trial.parameters, number(trial.scores[ranked_by].value))
-                    for trial in grown.trials
-                ),
+                trials=grown.trials,
             )
         )
         if grown.max_output_change is None:
@@ -706,6 +692,20 @@ class Tally:
     def stages(self) -> tuple[Stage, ...]:
         """The sizes of the explored models one after the other; none of a run without growth."""
         return tuple(self._stages)
+
+    @property
+    def accepted_stage(self) -> int:
+        """Which of the stages the accepted model has its size from."""
+        if isinstance(self.plan.rule, Reference):
+            # Whatever the models go on as replaces accepted.
+            return max(0, len(self._stages) - 1)
+        if not self.acceptances:
+            return 0
+        last = self.acceptances[-1]
+        # A challenger was frozen before it gathered evidence.
+        frozen_in = last.iteration - last.age
+        begun = [k for k, each in enumerate(self._stages) if each.first <= frozen_in]
+        return max(begun, default=0)
 
 
 # ---------------------------------------------------------------- numbers in words
@@ -800,7 +800,7 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "timings": dict(report.timings),
         "warnings": list(report.warnings),
-        "stages": [attrs.asdict(stage) for stage in report.stages],
+        "stages": [_stage_json(stage) for stage in report.stages],
         "accepted_stage": report.accepted_stage,
     }
 
@@ -851,14 +851,32 @@ def from_json(value: Mapping[str, Any]) -> Report:
         ),
         timings=value["timings"],
         warnings=tuple(value["warnings"]),
-        stages=tuple(map(_stage, value["stages"])),
-        accepted_stage=value["accepted_stage"],
+        # Reports of runs before models could grow have neither.
+        stages=tuple(map(_stage, value.get("stages", ()))),
+        accepted_stage=value.get("accepted_stage", 0),
     )
 
 
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        **attrs.asdict(stage, recurse=False),
+        "parameters": dict(stage.parameters),
+        "max_output_change": number(stage.max_output_change),
+        "members": list(stage.members),
+        "trials": [trial_json(each) for each in stage.trials],
+    }
+
+
 def _stage(value: Mapping[str, Any]) -> Stage:
-    tested = tuple(Tested(**each) for each in value["tested"])
-    return Stage(**{**value, "members": tuple(value["members"]), "tested": tested})
+    trials = tuple(
+        Trial(
+            each["operation"],
+            each["parameters"],
+            {name: interval_of(score) for name, score in each["scores"].items()},
+        )
+        for each in value["trials"]
+    )
+    return Stage(**{**value, "members": tuple(value["members"]), "trials": trials})
 
 
 def interval_of(value: Mapping[str, Any]) -> Interval:

@@ -222,9 +222,7 @@ def run_together(
                 Tally(lane.plan),
                 Outside(lane.plan),
                 lane.plan,
-                opened.enter_context(
-                    closing(Stages(lane.plan, chosen.platform, weights, first, program))
-                )
+                opened.enter_context(closing(Stages(lane.plan, chosen, weights, first, program)))
                 if plan.grows
                 else None,
             )
@@ -777,6 +775,8 @@ def _finish(
         comparisons=measured.comparisons,
         timings=dict(watch.timings),
         warnings=tuple(warnings),
+        stages=run.tally.stages(),
+        accepted_stage=run.tally.accepted_stage,
     )
     _save(where / "accepted", plan, dataset, state, accepted)
     if front:

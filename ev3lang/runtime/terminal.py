@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import IO, Protocol
 
@@ -16,10 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ev3lang.plan.plan import ObjectivePlan, Plan
+from ev3lang.plan.work import parameters
 from ev3lang.runtime.events import (
     Closed,
     Compiled,
     Event,
+    Grown,
     IterationDone,
     Measuring,
     PointEnded,
@@ -27,6 +29,7 @@ from ev3lang.runtime.events import (
     RunEnded,
     RunStarted,
     SearchChanged,
+    Trial,
     Warned,
 )
 from ev3lang.runtime.intervals import Interval
@@ -35,6 +38,7 @@ from ev3lang.runtime.report import (
     Comparison,
     Quantity,
     Report,
+    Stage,
     duration,
     share,
 )
@@ -46,7 +50,7 @@ LINE_SHARE = 0.02
 """A line in a log waits at least so long, and for this share of the time that has passed."""
 
 BARS = "▁▂▃▄▅▆▇█"
-NARROW = 72
+NARROW, WIDE = 72, 100
 LABELS_WIDTH, INTERVAL_CELL, NARROW_CELL = 28, 26, 12
 """Columns that a table of values needs: for models and steps, and for each value."""
 
@@ -126,6 +130,7 @@ class _Lines:
         self._first_s = self._last_s = -math.inf
         self._has_reader = True
         self._plan: Plan | None = None
+        self._sizes: Mapping[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -135,6 +140,7 @@ class _Lines:
                 self._say(_point_line(event))
             case RunStarted():
                 self._plan = event.plan
+                self._sizes = _first_sizes(event.plan)
                 self._first_s = self._last_s = -math.inf
                 self._say(f"{event.plan.name} on {event.device}, writing to {event.folder}")
             case Compiled():
@@ -150,6 +156,10 @@ class _Lines:
                     self._say(self._iteration(event))
             case SearchChanged():
                 self._say(f"after iteration {event.iteration}: {event.what}")
+            case Grown():
+                assert self._plan is not None, "growth comes after the start"
+                self._say(_growth_line(self._plan, event, self._sizes))
+                self._sizes = event.parameters
             case Closed():
                 if event.decision != "not_asked":
                     self._say(f"last query: {event.decision}")
@@ -205,6 +215,10 @@ class _LiveDisplay:
         self._lost: dict[str, int] = {}
         self._history: list[float] = []
         self._accepted_in: list[int] = []
+        self._sizes: Mapping[str, int] = {}
+        self._pass = 1
+        # the iteration from which on the pace is that of the size that the models have now
+        self._paced_from: int | None = None
         self._first_s = self._drawn_s = self._start_s = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -216,6 +230,7 @@ class _LiveDisplay:
                 self._console.print(Text(_point_line(event), BAD if event.is_failed else ""))
             case RunStarted():
                 self._started = event
+                self._sizes = _first_sizes(event.plan)
                 self._start_s = self._clock()
                 self._status = "compiling"
                 self._live.start()
@@ -227,6 +242,8 @@ class _LiveDisplay:
                 self._note(event)
             case SearchChanged():
                 self._status = event.what
+            case Grown():
+                self._grow(event)
             case Closed():
                 pass
             case Warned():
@@ -242,11 +259,20 @@ class _LiveDisplay:
     def close(self) -> None:
         self._live.stop()
 
+    def _grow(self, grown: Grown) -> None:
+        assert self._started is not None, "growth comes after the start"
+        # above the table, where it stays
+        self._console.print(Text(_growth_line(self._started.plan, grown, self._sizes)))
+        self._sizes, self._pass = grown.parameters, grown.number_of_pass
+        self._paced_from = None
+        self._status = ""
+        self._draw()
+
     def _note(self, done: IterationDone) -> None:
         assert self._started is not None, "iterations come after the start"
         now = self._clock()
-        if self._last is None:
-            self._first_s = now
+        if self._paced_from is None:
+            self._paced_from, self._first_s = done.iteration, now
         self._last = done
         if done.chosen is not None:
             self._chosen[done.chosen] = self._chosen.get(done.chosen, 0) + 1
@@ -265,9 +291,9 @@ class _LiveDisplay:
         assert self._started is not None
         stop = self._started.plan.stop
         # the first iteration has no beginning to measure from
-        if done.iteration < 2 or now <= self._first_s:
+        if self._paced_from in (None, done.iteration) or now <= self._first_s:
             return ""
-        rate = (done.iteration - 1) / (now - self._first_s)
+        rate = (done.iteration - self._paced_from) / (now - self._first_s)
         lefts = []
         if stop.iterations is not None:
             lefts.append((stop.iterations - done.iteration) / rate)
@@ -285,6 +311,10 @@ class _LiveDisplay:
         plan, done = self._started.plan, self._last
         title = f"{self._title}  " if self._title else ""
         head = Text.assemble((title, DIM), (plan.name, HEADING), " on ", self._started.device)
+        if plan.grows:
+            head.append(f"  {_sizes_text(self._sizes)}")
+            if self._pass > 1 or plan.passes is not None:
+                head.append(f", {_pass_text(plan, self._pass)}")
         if done is None:
             return _one_line(head.append(f"  {self._status}", DIM))
         pace = Text(f"iteration {done.iteration}{_of(plan)}  ").append(self._status, DIM)
@@ -352,6 +382,61 @@ class _LiveDisplay:
         yield _one_line(Text(f"{objective.name} on assess, 95% intervals{budget}", DIM))
 
 
+def _first_sizes(plan: Plan) -> dict[str, int]:
+    """The parameters of each explored model that may grow."""
+    return {each.name: parameters(each) or 0 for each in plan.architecture} if plan.grows else {}
+
+
+def _growth_line(plan: Plan, grown: Grown, before: Mapping[str, int]) -> str:
+    """What changed: `after iteration 12: grown by widen(2x), student has 1,210 parameters …`."""
+    sizes = ", ".join(
+        f"{name} has {count:,} parameters ({before[name]:,} before)"
+        if name in before
+        else f"{name} has {count:,} parameters"
+        for name, count in grown.parameters.items()
+    )
+    parts = [f"grown by {grown.operation}, {sizes}"]
+    if grown.operation is None:
+        parts = [f"{_pass_text(plan, grown.number_of_pass)} from the smallest, {sizes}"]
+    if grown.max_output_change is None:
+        parts.append("fresh weights")
+    else:
+        parts.append(_change_text(grown.max_output_change))
+    if grown.trials:
+        key = plan.ranking.keys[0]
+        tried = _tried_text(grown.trials, key.name, _objective_text(key))
+        parts.append(f"tried, {key.name} on assess: {tried}")
+    if grown.members:
+        parts.append(f"archived: {', '.join(grown.members)}")
+    return f"after iteration {grown.iteration}: {'; '.join(parts)}"
+
+
+def _pass_text(plan: Plan, number: int) -> str:
+    of = "" if plan.passes is None else f" of {plan.passes}"
+    return f"pass {number}{of}"
+
+
+def _sizes_text(sizes: Mapping[str, int]) -> str:
+    """`student 1,210 parameters`."""
+    return ", ".join(f"{name} {count:,} parameters" for name, count in sizes.items())
+
+
+def _change_text(change: float) -> str:
+    if change == 0:
+        return "outputs are the same"
+    return f"outputs agree to {_power_text(change)}"
+
+
+def _power_text(value: float) -> str:
+    """One digit and a power of ten: `3e-7`."""
+    return "0" if value == 0 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _tried_text(trials: Iterable[Trial], by: str, value: Callable[[float], str]) -> str:
+    """`widen(2x) 93.1%, deepen(1) 92.8%`."""
+    return ", ".join(f"{each.operation} {value(each.scores[by].value)}" for each in trials)
+
+
 def _point_title(started: PointStarted) -> str:
     """`point 3 of 12: seed 2, width 16`."""
     beside = f", and {started.beside} more side by side" if started.beside else ""
@@ -394,6 +479,9 @@ def _report_parts(report: Report, folder: str, width: int) -> Iterable[Renderabl
     yield _pairs(report.asked)
     yield _heading("What was tried")
     yield from _tried(report)
+    if report.stages:
+        yield _heading("How it grew")
+        yield from _grew(report, width)
     yield _heading("What was accepted")
     yield from _accepted(report)
     yield _heading("What it is worth")
@@ -438,6 +526,57 @@ def _tried(report: Report) -> Iterable[RenderableType]:
         f"finite; typical gain: median change of {report.ranked_by} on assess in one iteration",
         DIM,
     )
+
+
+def _grew(report: Report, width: int) -> Iterable[RenderableType]:
+    """The sizes of the explored models one after the other, a line each."""
+    if len(report.stages) == 1:
+        yield Text(f"It didn't: {_sizes_text(report.stages[0].parameters)} from start to end.")
+        return
+    value = _quantity_text(report.quantities[report.ranked_by])
+    legends = {
+        "best": f"best, last: {report.ranked_by} of current on assess",
+        "change": "change: the greatest of an output by growth alone, as a part of the largest",
+    }
+    headings = ["iterations", "parameters", "steps", "acceptances", "best", "last", "change"]
+    if width < WIDE:
+        headings = [each for each in headings if each not in ("steps", "change")]
+    if width < NARROW:
+        headings = [each for each in headings if each not in ("acceptances", "best")]
+        legends = {"last": f"last: {report.ranked_by} of current on assess"}
+    table = _table("size", *headings)
+    for number, stage in enumerate(report.stages):
+        is_accepted = number == report.accepted_stage
+        name = ("› " if is_accepted else "  ") + _stage_name(report, stage)
+        change = stage.max_output_change
+        cells = {
+            "iterations": f"{stage.first} to {stage.last}" if stage.first <= stage.last else "none",
+            "parameters": f"{sum(stage.parameters.values()):,}",
+            "steps": f"{stage.steps:,}",
+            "acceptances": str(stage.acceptances),
+            "best": "" if stage.best is None else value(stage.best),
+            "last": "" if stage.final is None else value(stage.final),
+            "change": "" if change is None else _power_text(change),
+        }
+        table.add_row(
+            Text(name, HEADING if is_accepted else ""), *(cells[heading] for heading in headings)
+        )
+    yield table
+    for stage in report.stages:
+        if stage.trials:
+            tried = _tried_text(stage.trials, report.ranked_by, value)
+            yield Text(f"tried after iteration {stage.first - 1}: {tried}")
+    if members := report.stages[-1].members:
+        yield Text(f"archived: {', '.join(members)}")
+    shown = [legend for heading, legend in legends.items() if heading in headings]
+    yield Text("; ".join(("›: the size of the accepted model", *shown)), DIM)
+
+
+def _stage_name(report: Report, stage: Stage) -> str:
+    """How a size was come to."""
+    has_passes = any(each.number_of_pass > 1 for each in report.stages)
+    name = "start" if stage.operation is None else stage.operation
+    return f"pass {stage.number_of_pass}: {name}" if has_passes else name
 
 
 def _accepted(report: Report) -> Iterable[RenderableType]:

@@ -14,11 +14,19 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 from ev3lang.backend import models
-from ev3lang.backend.growth import grow, grow_group, max_output_change
+from ev3lang.backend.growth import (
+    drawing,
+    grow,
+    grow_group,
+    max_output_change,
+    output_change,
+    shaped,
+    warm,
+)
 from ev3lang.catalog.index import GROWTH, LAYERS
 from ev3lang.plan.growth import grown, widths
+from ev3lang.plan.growth.copies import Unfit, more, written
 from ev3lang.plan.growth.grown import fits, grown_plan, grown_plans
-from ev3lang.plan.growth.copies import Unfit, more
 from ev3lang.plan.plan import ModelPlan, Operation
 from ev3lang.plan.work import parameters
 from tests.backend.networks import (
@@ -163,10 +171,17 @@ def test_the_last_stage_alone_grows_beside_a_shortcut_of_zeros() -> None:
     assert "only the last stage" in said
 
 
-@pytest.mark.parametrize("name", ["widen", "deepen"])
-@pytest.mark.parametrize("norm", ["batch", "group"])
-def test_the_stem_of_imagenet_grows_as_well(name: str, norm: str) -> None:
-    grows(resnet((1, 1), 16, stem="imagenet", norm=norm), operation(name))
+@pytest.mark.parametrize(
+    ("name", "norm", "block"),
+    [
+        ("widen", "batch", "bottleneck"),
+        ("widen", "group", "basic"),
+        ("deepen", "batch", "basic"),
+        ("deepen_every_stage", "group", "bottleneck"),
+    ],
+)
+def test_the_stem_of_imagenet_grows_as_well(name: str, norm: str, block: str) -> None:
+    grows(resnet((1, 1), 16, stem="imagenet", norm=norm, block=block), operation(name))
 
 
 @SLOWLY
@@ -175,18 +190,36 @@ def test_the_stem_of_imagenet_grows_as_well(name: str, norm: str) -> None:
     block=st.sampled_from(["basic", "bottleneck"]),
     norm=st.sampled_from(["batch", "group"]),
     shortcut=st.sampled_from(["projection", "identity"]),
-    name=st.sampled_from(["deepen", "deepen_every_stage"]),
-    count=st.integers(1, 2),
+    by=st.sampled_from(
+        [
+            operation("deepen"),
+            operation("deepen", count=2),
+            operation("deepen_every_stage"),
+            operation("deepen_every_stage", factor=1.5),
+            operation("deepen_every_stage", factor=2.0),
+        ]
+    ),
 )
 def test_a_deeper_resnet_computes_the_same(
-    stages: tuple[int, ...], block: str, norm: str, shortcut: str, name: str, count: int
+    stages: tuple[int, ...], block: str, norm: str, shortcut: str, by: Operation
 ) -> None:
     plan = resnet(stages, block=block, norm=norm, shortcut=shortcut)
-    larger = grows(plan, operation(name, count=count))
-    if name == "deepen":
-        assert option(larger, "stages") == (*stages[:-1], stages[-1] + count)
+    given_: dict[str, Any] = dict(by.options)
+    factor, count = given_.get("factor"), given_["count"]
+    if by.name == "deepen":
+        wanted: tuple[int, ...] = (*stages[:-1], stages[-1] + count)
+    elif factor is None:
+        wanted = tuple(blocks + count for blocks in stages)
     else:
-        assert option(larger, "stages") == tuple(blocks + count for blocks in stages)
+        wanted = tuple(more(blocks, factor) for blocks in stages)
+    assert option(grows(plan, by), "stages") == wanted
+
+
+def test_stages_of_a_resnet_double_as_published() -> None:
+    plan, by = resnet((1, 1, 1)), operation("deepen_every_stage", factor=2.0)
+    for blocks in (2, 4, 8):
+        plan = grown_plan(plan, by)
+        assert option(plan, "stages") == (blocks,) * 3
 
 
 @SLOWLY
@@ -306,6 +339,52 @@ def test_a_pipe_twice_as_wide_computes_the_same(name: str) -> None:
     grows(pipe(name), operation("widen", factor=2.0))
 
 
+LINEAR: list[Stage] = [
+    ("dense", {"width": 4}),
+    ("conv", {"width": 4}),
+    ("residual", {"layers": [("dense", {"width": 2}), ("tanh", {}), ("dense", {"width": 4})]}),
+    ("repeat", {"n": 2, "layers": [("dense", {"width": 4}), ("relu", {})]}),
+]
+NORMS: list[list[Stage]] = [
+    [],
+    [("batch_norm", {})],
+    [("group_norm", {"groups": 2})],
+    [("layer_norm", {})],
+]
+BENT: list[Stage] = [("relu", {}), ("gelu", {}), ("avg_pool", {"size": 2, "stride": 1})]
+
+
+@settings(SLOWLY, max_examples=8)
+@given(
+    stack=st.lists(
+        st.tuples(st.sampled_from(LINEAR), st.sampled_from(NORMS), st.sampled_from(BENT)),
+        min_size=1,
+        max_size=3,
+    ),
+    end=st.sampled_from(["mean_pool", "flatten"]),
+    factor=FACTORS,
+    stage=st.integers(0, 3),
+)
+def test_any_stack_with_any_norms_is_wider_with_the_same_outputs_or_refuses(
+    stack: list[tuple[Stage, list[Stage], Stage]], end: str, factor: float, stage: int
+) -> None:
+    inner = [step for linear, norms, bent in stack for step in (linear, *norms, bent)]
+    # A residual keeps the width of what goes in: 4 as all others.
+    shape = (6, 6, 4)
+    plan = model(shape, ("conv", {"width": 4}), *inner, (end, {}), ("dense", {"width": 3}))
+    by = (
+        operation("widen_stage", stage=stage, factor=factor)
+        if stage
+        else operation("widen", factor=factor)
+    )
+    why = fits(plan, by)
+    if why is None:
+        grows(plan, by)
+    else:
+        # Norms over several units want each of them copied as often, and a stage must be there.
+        assert factor % 1 or "names hidden layer" in why, why
+
+
 def test_a_normed_layer_takes_whole_factors() -> None:
     plan = model(
         (3,), ("dense", {"width": 4}), ("layer_norm", {}), ("relu", {}), ("dense", {"width": 3})
@@ -332,23 +411,51 @@ def test_a_pipe_deepens_its_networks_and_nothing_else() -> None:
     assert larger.layers.layers[0] == plan.layers.layers[0]
 
 
-def test_growth_goes_on_from_growth() -> None:
-    plan = transformer()
-    params = weights(plan)
-    x = batch(plan)
-    first, later = plan, params
-    for place, by in enumerate(
-        [
-            operation("deepen"),
-            operation("widen", factor=1.5),
-            operation("widen"),
-            operation("deepen"),
-        ]
-    ):
-        later = grow(first, later, by, jax.random.key(place))
-        first = grown_plan(first, by)
-    assert option(first, "width", 1) == 24
-    assert max_output_change(plan, params, first, later, x) < CLOSE
+WIDEN_ODDLY, WIDEN = operation("widen", factor=1.5), operation("widen")
+SECOND = operation("widen_stage", stage=2, factor=1.3)
+DEEPEN, EVERY = operation("deepen"), operation("deepen_every_stage", factor=2.0)
+
+
+@pytest.mark.parametrize(
+    ("plan", "ways"),
+    [
+        (mlp((3, 4)), (DEEPEN, WIDEN_ODDLY, DEEPEN, WIDEN)),
+        (transformer(causal=True), (DEEPEN, WIDEN_ODDLY, WIDEN, DEEPEN)),
+        (
+            resnet((1, 1)),
+            (EVERY, WIDEN_ODDLY, operation("widen_stage", stage=2, factor=1.3), EVERY),
+        ),
+        (resnet((1, 1), norm="group", block="bottleneck"), (EVERY, WIDEN, WIDEN_ODDLY, DEEPEN)),
+    ],
+    ids=["mlp", "transformer", "resnet", "bottlenecks"],
+)
+def test_growth_goes_on_from_growth(plan: ModelPlan, ways: tuple[Operation, ...]) -> None:
+    params, x = weights(plan), batch(plan)
+    later, grown_params = plan, params
+    for place, by in enumerate(ways):
+        grown_params = grow(later, grown_params, by, jax.random.key(place))
+        later = grown_plan(later, by)
+    assert max_output_change(plan, params, later, grown_params, x) < CLOSE
+    assert parameters(later) == sum(
+        leaf.size for leaf in jax.tree.leaves(models.parted(grown_params)[0])
+    )
+
+
+@pytest.mark.parametrize("by", [WIDEN_ODDLY, DEEPEN, EVERY], ids=written)
+def test_running_statistics_grow_with_their_units(by: Operation) -> None:
+    plan = resnet((1, 1))
+    before = models.parted(weights(plan))[1]["resnet_0"]
+    after = models.parted(grow(plan, weights(plan), by, KEY))[1]["resnet_0"]
+    place = "block_2" if by == EVERY else "block_1"
+    for name in ("mean", "var"):
+        old = np.asarray(before["block_1"]["conv_1"]["norm"]["statistics"][name])
+        new = after[place]["conv_1"]["norm"]["statistics"][name]
+        assert set(new.tolist()) == set(old.tolist())
+    new_block = {DEEPEN: "block_2", EVERY: "block_3"}.get(by)
+    if new_block is not None:
+        statistics = after[new_block]["conv_0"]["norm"]["statistics"]
+        np.testing.assert_array_equal(statistics["mean"], np.zeros(8))
+        np.testing.assert_array_equal(statistics["var"], np.ones(8))
 
 
 # ---------------------------------------------------------------- sizes
@@ -386,14 +493,84 @@ def test_every_layer_and_every_operator_is_known() -> None:
     assert grown.TABLE.keys() == GROWTH.keys()
 
 
-def test_fresh_is_as_wide_and_starts_anew() -> None:
-    by, widen = operation("fresh", factor=1.5), operation("widen", factor=1.5)
-    assert grown_plan(resnet((1, 1)), by) == grown_plan(resnet((1, 1)), widen)
-    plan = mlp((4,))
-    larger = grown_plan(plan, by)
+FRESH_OF = [
+    operation("widen", factor=1.5),
+    operation("deepen", count=2),
+    operation("deepen_every_stage", factor=2.0),
+    operation("widen_stage", stage=2),
+]
+
+
+@pytest.mark.parametrize("inner", FRESH_OF, ids=written)
+def test_fresh_has_the_size_that_its_operator_leads_to(inner: Operation) -> None:
+    plan = resnet((1, 1))
+    assert grown_plan(plan, operation("fresh", operator=inner)) == grown_plan(plan, inner)
+
+
+def test_fresh_starts_anew() -> None:
+    plan, by = mlp((4,)), operation("fresh", operator=operation("widen", factor=1.5))
     after = grow(plan, weights(plan), by, KEY)
-    init = jax.jit(functools.partial(models.init, larger))
+    init = jax.jit(functools.partial(models.init, grown_plan(plan, by)))
     jax.tree.map(np.testing.assert_array_equal, after, init(KEY))
+
+
+NORMED_LAYER = model(
+    (3,), ("dense", {"width": 4}), ("layer_norm", {}), ("relu", {}), ("dense", {"width": 3})
+)
+
+
+@pytest.mark.parametrize(
+    ("plan", "inner"),
+    [
+        (mlp((4,), "tanh"), operation("deepen")),
+        (NORMED_LAYER, operation("widen", factor=1.5)),
+        (
+            resnet((1, 1), norm="group", shortcut="identity"),
+            operation("widen", factor=1.5),
+        ),
+    ],
+)
+def test_fresh_takes_an_operator_that_would_change_the_function(
+    plan: ModelPlan, inner: Operation
+) -> None:
+    by = operation("fresh", operator=inner)
+    assert fits(plan, inner) is not None
+    assert fits(plan, by) is None
+    larger = grown_plan(plan, by)
+    outputs = functools.partial(models.apply, larger)
+    assert jax.eval_shape(outputs, shapes(larger), batch(plan)).shape == (6, 3)
+
+
+def test_operators_are_written_as_in_a_spec() -> None:
+    every = operation("deepen_every_stage", factor=2.0)
+    assert written(operation("fresh", operator=every)) == "fresh(deepen_every_stage(factor: 2x))"
+    assert written(operation("deepen_every_stage", count=2)) == "deepen_every_stage(2)"
+    assert written(operation("widen_stage", stage=3, factor=1.5)) == "widen_stage(3, 1.5x)"
+    assert written(operation("widen", noise=0.1)) == "widen(2x, noise: 0.1)"
+    assert written(operation("deepen")) == "deepen(1)"
+
+
+def test_what_is_traced_beforehand_is_not_traced_again() -> None:
+    plan = mlp((4, 5, 6))
+    widen = operation("widen", factor=1.25)
+    fresh = operation("fresh", operator=widen)
+    for by in (widen, fresh):
+        warm((plan,), by)
+    traced = shaped.cache_info().misses, drawing.cache_info().misses
+    for by in (widen, fresh):
+        grow_group((plan,), {"net": weights(plan)}, by, KEY)
+    assert (shaped.cache_info().misses, drawing.cache_info().misses) == traced
+
+
+def test_the_change_of_outputs_is_a_part_of_the_largest_output() -> None:
+    plan = mlp((4,))
+    params, x = weights(plan), batch(plan)
+    other = jax.tree.map(lambda leaf: leaf, params)
+    other["mlp_0"]["output"]["bias"] = params["mlp_0"]["output"]["bias"] + jnp.asarray([0.5, 0, 0])
+    largest = float(jnp.max(jnp.abs(models.apply(plan, params, x))))
+    change = max_output_change(plan, params, plan, other, x)
+    assert change == pytest.approx(0.5 / largest, rel=1e-5)
+    assert output_change(plan, plan) is output_change(plan, plan)
 
 
 def test_equal_keys_grow_equally_and_others_don_t() -> None:

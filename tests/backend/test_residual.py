@@ -108,6 +108,9 @@ def test_deeper_networks_are_a_matter_of_stages(
         ),
         resnet((9, 7, 2), (1, 2), width=4, block="bottleneck", norm="group", groups=2, outputs=3),
         resnet((9, 7, 2), (2, 1), width=4, stem="imagenet", shortcut="identity", outputs=3),
+        resnet((9, 7, 2), (2, 1), width=4, widths=(6, 5), outputs=3),
+        resnet((9, 7, 2), (1, 1), width=4, widths=(3, 7), block="bottleneck", outputs=3),
+        resnet((9, 7, 2), (1, 2), width=4, widths=(4, 7), shortcut="identity", outputs=3),
     ],
     ids=lambda plan: plan.layers.layers[0].name,
 )
@@ -141,6 +144,22 @@ def test_flops_of_a_small_resnet_are_those_counted_by_hand() -> None:
     first = 2 * 64 * 9 * 4 * 4
     second = 16 * 9 * 4 * 8 + 16 * 9 * 8 * 8 + 16 * 4 * 8
     assert flops(plan) == models.TABLE["flops"](plan, {}) == 2 * (stem + first + second + 8 * 5)
+
+
+def test_flops_of_a_small_resnet_go_by_the_widths_of_its_stages() -> None:
+    plan = resnet((8, 8, 3), (1, 1), width=4, widths=(6, 5), outputs=7)
+    stem = 64 * 9 * 3 * 4
+    # A stage that isn't as wide as the stem has a projection, at full size.
+    first = 64 * 9 * 4 * 6 + 64 * 9 * 6 * 6 + 64 * 4 * 6
+    second = 16 * 9 * 6 * 5 + 16 * 9 * 5 * 5 + 16 * 6 * 5
+    assert flops(plan) == 2 * (stem + first + second + 5 * 7)
+
+
+def test_widths_that_double_are_those_without_any() -> None:
+    said = resnet((9, 7, 2), (1, 1), width=4, widths=(4, 8), outputs=3)
+    plain = resnet((9, 7, 2), (1, 1), width=4, outputs=3)
+    assert flops(said) == flops(plain)
+    jax.tree.map(np.testing.assert_array_equal, models.init(said, KEY), models.init(plain, KEY))
 
 
 def test_flops_of_a_dense_net_are_about_those_that_xla_counts() -> None:

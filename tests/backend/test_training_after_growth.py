@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +14,17 @@ import optax
 import pytest
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from sklearn.datasets import load_digits
 
 from ev3lang.backend import models
 from ev3lang.backend.growth import grow
 from ev3lang.backend.moments import grow_opt_state, is_carried
 from ev3lang.backend.optimizers import build
 from ev3lang.catalog.index import OPTIMIZERS
+from ev3lang.plan.growth.copies import written
 from ev3lang.plan.growth.grown import grown_plan
 from ev3lang.plan.plan import Link, ModelPlan, Operation, OptimizerPlan
-from tests.backend.networks import KEY, batch, mlp, operation, resnet, transformer, weights
+from tests.backend.networks import KEY, batch, mlp, model, operation, resnet, transformer, weights
 
 
 def loss_of(plan: ModelPlan, x: Array) -> Callable[[Any], Array]:
@@ -223,3 +226,113 @@ def test_states_of_another_kind_start_anew(chain: OptimizerPlan, is_kept: bool) 
     assert jax.tree.structure(carried) == jax.tree.structure(fresh)
     assert jax.tree.map(jnp.shape, carried) == jax.tree.map(jnp.shape, fresh)
     assert (carried is fresh) == (not is_kept)
+
+
+# ---------------------------------------------------------------- the next roll-out
+
+ROW, DIGIT = (8, 8), (8, 8, 1)
+DIGITS: dict[str, ModelPlan] = {
+    "mlp": model((64,), ("mlp", {"hidden": (16,), "width": 10})),
+    "two layers": model((64,), ("mlp", {"hidden": (32, 32), "width": 10})),
+    "resnet": model(DIGIT, ("resnet", {"stages": (1, 1), "width": 8, "outputs": 10})),
+    "transformer": model(
+        ROW,
+        ("dense", {"width": 16}),
+        ("transformer", {"layers": 1, "heads": 2, "width": 16}),
+        ("mean_pool", {}),
+        ("dense", {"width": 10}),
+    ),
+}
+CHAINS = {
+    "adamw": optimizer("adamw", learning_rate=1e-3),
+    "sgd": optimizer("sgd", learning_rate=0.1),
+    "momentum": MOMENTUM,
+}
+WIDEN, DEEPEN = operation("widen"), operation("deepen")
+WIDEN_ODDLY, EVERY = operation("widen", factor=1.5), operation("deepen_every_stage")
+FIRST, SECOND = operation("widen_stage", stage=1), operation("widen_stage", stage=2)
+WAYS: dict[str, tuple[Operation, ...]] = {
+    "mlp": (WIDEN, WIDEN_ODDLY, DEEPEN),
+    "two layers": (WIDEN, WIDEN_ODDLY, SECOND, DEEPEN),
+    "resnet": (WIDEN, WIDEN_ODDLY, SECOND, DEEPEN, EVERY),
+    "transformer": (WIDEN, WIDEN_ODDLY, FIRST, DEEPEN),
+}
+SHARPER = {
+    ("mlp", "momentum", DEEPEN),
+    ("two layers", "momentum", DEEPEN),
+    ("two layers", "sgd", DEEPEN),
+    ("two layers", "momentum", SECOND),
+}
+"""What leaves a loss that is too steep for the learning rate, as `deepen` and `widen_stage` say."""
+
+
+@functools.lru_cache
+def rolling(plan: ModelPlan, chain: str) -> Any:
+    """A roll-out over batches: (learned, statistics, opt_state, x, y) -> the same, and losses."""
+    made = build(CHAINS[chain])
+
+    def loss(learned: Any, statistics: Any, x: Array, y: Array) -> tuple[Array, Any]:
+        logits, behind = models.train(plan, models.joined(learned, statistics), x)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y)), behind
+
+    def step(carried: Any, batch: Any) -> Any:
+        learned, statistics, state = carried
+        (value, behind), slope = jax.value_and_grad(loss, has_aux=True)(learned, statistics, *batch)
+        updates, state = made.update({"net": slope}, state, {"net": learned})
+        return (optax.apply_updates(learned, updates["net"]), behind, state), value
+
+    return jax.jit(lambda carried, batches: jax.lax.scan(step, carried, batches))
+
+
+def drawn(plan: ModelPlan, seed: int, steps: int) -> Any:
+    """Batches of 32 digits of the first 1200, shuffled."""
+    digits = load_digits()
+    chosen = np.random.default_rng(0).permutation(len(digits.target))[:1200]
+    rows = chosen[np.random.default_rng(seed).integers(0, 1200, (steps, 32))]
+    x = np.asarray(digits.images[rows] / 16, np.float32)
+    return x.reshape(steps, 32, *plan.input), digits.target[rows]
+
+
+@functools.lru_cache
+def started(name: str, chain: str, seed: int) -> Any:
+    """After 200 steps: weights, optimizer state, and what the next 100 steps' mean loss is."""
+    plan, roll = DIGITS[name], rolling(DIGITS[name], chain)
+    learned, statistics = models.parted(
+        jax.jit(functools.partial(models.init, plan))(jax.random.key(seed))
+    )
+    state = build(CHAINS[chain]).init({"net": learned})
+    carried, _ = roll((learned, statistics, state), drawn(plan, seed, 200))
+    _, losses = roll(carried, drawn(plan, 1000 + seed, 100))
+    return models.joined(*carried[:2]), carried[2], float(jnp.mean(losses))
+
+
+def rise(name: str, chain: str, by: Operation, seed: int) -> float:
+    """The next roll-out's mean loss behind growth, as a part of that without."""
+    plan, larger = DIGITS[name], grown_plan(DIGITS[name], by)
+    params, state, without = started(name, chain, seed)
+    after = models.parted(grow(plan, params, by, jax.random.key(seed)))
+    fresh = build(CHAINS[chain]).init({"net": after[0]})
+    carried = grow_opt_state((plan,), {"net": params}, by, CHAINS[chain], state, fresh)
+    _, losses = rolling(larger, chain)((*after, carried), drawn(plan, 1000 + seed, 100))
+    return float(jnp.mean(losses)) / without
+
+
+@pytest.mark.parametrize(("name", "by"), [("mlp", WIDEN), ("mlp", DEEPEN), ("two layers", SECOND)])
+def test_training_goes_on_behind_growth(name: str, by: Operation) -> None:
+    assert rise(name, "adamw", by, 0) < 1.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "chain", "by"),
+    [
+        pytest.param(name, chain, by, id=f"{name} {chain} {written(by)}")
+        for name, ways in WAYS.items()
+        for chain in CHAINS
+        for by in ways
+        if (name, chain, by) not in SHARPER
+    ],
+)
+def test_training_goes_on_behind_any_growth(name: str, chain: str, by: Operation) -> None:
+    """The mean of three runs: with momentum each differs by a tenth from one that hasn't grown."""
+    assert np.mean([rise(name, chain, by, seed) for seed in range(3)]) < 1.05

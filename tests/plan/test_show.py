@@ -170,6 +170,25 @@ def test_a_teacher_is_computed_once_unless_what_it_sees_changes() -> None:
     assert apart.work.frozen == 3 * steps * batch * teacher
 
 
+def test_what_an_archives_members_say_is_no_work_before_the_run() -> None:
+    text = (SPECS / "distill.ev3").read_text("utf-8")
+    text = text.replace("descend hard, soft, soft(T: 4), parts", "descend hard, soft, from_peers")
+    text = text.replace("loss parts =", "metric parts =").replace("show accuracy,", "show parts,")
+    text = text.replace(
+        "  stop after",
+        "  after 3 iterations without progress { grow by widen(2x); limit size <= 5_000 }\n"
+        "  stop after",
+    )
+    text += """
+metric size = parameters(student)
+archive peers of student { keep best accuracy per size }
+loss from_peers = kl_divergence(softmax(peers(image)), softmax(student(image)))
+"""
+    plan = experiment(analyze(Source("peers.ev3", text))).plan
+    assert [each.name for each in plan.archives] == ["peers"]
+    assert preview(plan).work.before == preview(planned("distill")).work.before
+
+
 def test_known_examples_that_are_fewer_than_a_batch_are_counted_as_they_are() -> None:
     shown = preview(planned("few_labels"))
     assert {each.name.split(" with ")[0]: each.batch for each in shown.candidates} == {

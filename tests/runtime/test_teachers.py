@@ -10,14 +10,17 @@ import attrs
 import jax
 import numpy as np
 import pytest
+from scipy.special import rel_entr, softmax
 
 from ev3lang.analysis import analyze
 from ev3lang.backend import cached, models
 from ev3lang.backend.emit import emit
+from ev3lang.backend.explore import networks
+from ev3lang.backend.expressions import evaluate
 from ev3lang.cli import main
 from ev3lang.compile import experiment
 from ev3lang.plan.fuse import fuse
-from ev3lang.plan.plan import Plan
+from ev3lang.plan.plan import Field, Plan, models_of, subexpressions
 from ev3lang.runtime import checkpoints, data, teachers
 from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.events import Event, Measuring
@@ -228,6 +231,31 @@ def test_a_model_may_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     assert checkpoints.arrays_by_path(start)
 
 
+def test_a_model_that_a_run_accepted_teaches_another_beside_one_trained_by_the_spec(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "first.ev3").write_text(text_of())
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "first.ev3"), "--out", str(tmp_path / "run"), "--quiet"])
+    assert ended.value.code == 0
+    both = "50% * softmax(teacher(features)) + 50% * softmax(earlier(features))"
+    text = text_of().replace("softmax(teacher(features) / 2)", both)
+    text += (
+        "model earlier: features -> logits(label) = mlp(hidden: [8]) "
+        '{ from checkpoint("run/accepted") }\n'
+    )
+    (tmp_path / "second.ev3").write_text(text)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "second.ev3"), "--out", str(out), "--quiet"])
+    assert ended.value.code == 0
+    kept = [np.load(tmp_path / each / "accepted" / "weights.npz") for each in ("run", "out")]
+    path = "mlp_0/output/kernel"
+    np.testing.assert_array_equal(kept[0][f"net/{path}"], kept[1][f"earlier/{path}"])
+    warnings = json.loads((out / "report.json").read_text())["warnings"]
+    assert not [each for each in warnings if "teacher-split-unknown" in each]
+
+
 # ---------------------------------------------------------------- outputs computed once
 
 
@@ -264,3 +292,65 @@ def test_losses_read_columns_where_nothing_augments_the_input() -> None:
     assert "outputs of teacher 0" in repr(read)
     without = emit(fuse(plan, "cpu"), dataset.tables, dataset.statistics)
     assert "outputs of" not in repr(without.fused.plan.descents[0].loss)
+
+
+ENSEMBLE = """\
+ev3 1
+
+data iris = sklearn.iris() { batch 16; normalize features }
+model one: features -> logits(label) = mlp(hidden: [12]) { frozen }
+model two: features -> logits(label) = mlp(hidden: [6, 6]) { frozen }
+model trunk: features -> f32[5] = dense(5) | relu { frozen }
+model head: f32[5] -> logits[3] = dense { frozen }
+model net: features -> logits(label) = mlp(hidden: [8])
+
+loss soft = kl_divergence(TAUGHT, softmax(net(features)))
+objective accuracy = maximize argmax(net(features)) == label
+
+explore net { descend soft with sgd(0.1) for 5 steps }
+assess net { rank by accuracy }
+adapt net { accept when accuracy improves; stop after 2 iterations }
+"""
+
+
+@pytest.mark.parametrize(
+    ("taught", "kept"),
+    [
+        ("softmax((one(features) + two(features)) / 2)", ["one", "two"]),
+        ("30% * softmax(one(features) / 2) + 70% * softmax(two(features))", ["one", "two"]),
+        ("softmax((one(features) + head(trunk(features))) / 2)", ["head", "one"]),
+    ],
+)
+def test_every_teacher_of_an_ensemble_is_one_column_and_the_mean_is_that_of_numpy(
+    taught: str, kept: list[str]
+) -> None:
+    plan = experiment(analyze(Source("iris.ev3", ENSEMBLE.replace("TAUGHT", taught)))).plan
+    dataset = data.read(plan.data)
+    weights = teachers.frozen_weights(plan, {})
+    program = emit(fuse(plan, "cpu"), dataset.tables, dataset.statistics, weights)
+    (read,) = program.fused.plan.descents
+    columns = [each for each in subexpressions(read.loss) if isinstance(each, Field)]
+    columns = [each for each in columns if each.name.startswith("outputs of")]
+    assert sorted(each.name.split()[2] for each in columns) == kept
+    assert models_of(read.loss) == ("net",)
+
+    # The loss of a batch is the divergence that NumPy finds from the teachers' own outputs.
+    features = dataset.tables["explore"]["features"][:16]
+    named = {model.name: model for model in plan.models}
+    drawn = models.init(named["net"], jax.random.key(3))
+    params = {**weights, "net": drawn}
+
+    def says(name: str, inputs: Any) -> np.ndarray:
+        return np.asarray(models.apply(named[name], params[name], inputs), np.float64)
+
+    one, two = says("one", features), says("two", features)
+    if "head" in taught:
+        two = says("head", np.asarray(says("trunk", features), np.float32))
+    if "30%" in taught:
+        expected = 0.3 * softmax(one / 2, axis=-1) + 0.7 * softmax(two, axis=-1)
+    else:
+        expected = softmax((one + two) / 2, axis=-1)
+    divergence = rel_entr(expected, softmax(says("net", features), axis=-1)).sum(axis=-1)
+    (descent,) = plan.descents
+    found = evaluate(descent.loss, {"features": features}, networks(plan, params))
+    np.testing.assert_allclose(found, divergence, rtol=1e-4, atol=1e-6)

@@ -108,18 +108,6 @@ class Larger:
 
 
 @attrs.frozen
-class Larger:
-    """What an operator makes of a model's plan.
-
-    recipes   a recipe for each array of it: raises Unfit where none keeps the function. None where
-              all weights are drawn anew
-    """
-
-    plan: ModelPlan
-    recipes: Callable[[], Mapping[Path, Recipe]] | None
-
-
-@attrs.frozen
 class Growth:
     """A larger model, and a recipe for each of its arrays.
 

@@ -25,6 +25,18 @@ def deepen(model: ModelPlan, operation: Operation) -> Larger:
     is. A block of a resnet ends with a norm whose scale is 0, and one of a transformer with
     dense layers of zeros, so that it adds nothing; what stands before them is drawn anew. No two
     of their units are alike, so there is no tie to break.
+
+    The function stays, and its curvature does not: an identity between two dense layers is as
+    steep in its weights as what surrounds it. The largest eigenvalue of the loss's Hessian on
+    digits went from 4.4 to 11.1 and from 2.6 to 10.2 for an mlp of 16 units, while `widen(2x)`
+    left 5.9 and 2.9. Plain gradient descent bears 2 / learning_rate, and less on small batches:
+    behind `deepen` of an mlp, sgd(0.1) came to a loss 11% higher over the next 100 steps
+    ([32, 32]; 9% lower for [16]), and with momentum 0.9 to two to four times the loss. A fresh
+    optimizer state, or the identity scaled against its neighbours, was no remedy; an mlp that is
+    as deep from the start has twice the loss at that learning rate as well. So an mlp deepens
+    under an optimizer that sizes its steps (adamw: 13% lower), or at a learning rate that suits
+    the deeper one (momentum 0.9 with 0.01: 4 to 11% lower; with 0.03 still 17 to 42% higher).
+    Blocks of resnets and transformers, which start by adding nothing, don't need that.
     Raises Unfit for a model that has none of these, or an mlp without a hidden layer; the recipes
     do for an mlp with another activation.
     Source: Chen, Goodfellow and Shlens (2016), arXiv:1511.05641, section 2.3; Goyal et al.
@@ -91,9 +103,7 @@ def _with_blocks(before: tuple[int, ...], after: tuple[int, ...]) -> Deeper:
     return {"stages": after}, {f"block_{place}": old for place, old in enumerate(sources)}
 
 
-def _grown(
-    model: ModelPlan, operation: Operation, deeper: Callable[[LayerPlan], Deeper]
-) -> Larger:
+def _grown(model: ModelPlan, operation: Operation, deeper: Callable[[LayerPlan], Deeper]) -> Larger:
     """The model with options changed by `deeper`, which also says where blocks come from."""
     layers: list[LayerPlan] = []
     sources: dict[Path, str | None] = {}

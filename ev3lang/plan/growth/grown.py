@@ -1,11 +1,11 @@
 """What a growth operator makes of a model's plan, or why it can't; no array is touched.
 
-An operator is a function from a model's plan to a `Larger` one: a file beside this one, a line in
-`TABLE`, and, for the checker and the docs, an entry in the catalogue's GROWTH. It says by which
-recipe each array of the larger model is made (`widths` knows what the axes of each are over), and
-everything else follows: weights and averages of optimizers grow by recipes, and limits, costs and
-`fresh(OPERATOR)` read the plan. Only a new role of an axis, or a new start of an array, needs a line
-in `backend/growth.py` too.
+An operator is a function from a model's plan to a `Larger` one. A new one takes a file beside
+this one, a line in `TABLE` and, for the checker and the docs, an entry in the catalogue's GROWTH.
+It says by which recipe each array of the larger model is made; `widths` knows what the axes of each
+are over. All else follows: weights and the averages of optimizers grow by recipes, and limits,
+costs and `fresh(OPERATOR)` read the plan. Only a role of an axis, or a start of an array, that is
+new takes more: its case in `backend/growth.py`.
 """
 
 from __future__ import annotations
