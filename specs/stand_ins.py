@@ -16,22 +16,24 @@ IMAGE_ROWS = {"train": 50_000, "test": 10_000}
 REVIEW_ROWS = 40_000
 
 
-def images(path: Path, rows: dict[str, int] = IMAGE_ROWS, seed: int = 0) -> Path:
-    """What images_from_file.ev3 reads: a coloured patch for each of 100 classes, blurred labels.
+def images(
+    path: Path, rows: dict[str, int] = IMAGE_ROWS, seed: int = 0, classes: int = 100
+) -> Path:
+    """What images_from_file.ev3 reads: a coloured patch for each of the classes, blurred labels.
 
-    Arrays `<split>/image` u8 [rows, 32, 32, 3], `<split>/label` i32 [rows] in [0, 100) and
-    `<split>/teacher_logits` f32 [rows, 100] in an npz file.
+    Arrays `<split>/image` u8 [rows, 32, 32, 3], `<split>/label` i32 [rows] in [0, classes) and
+    `<split>/teacher_logits` f32 [rows, classes] in an npz file.
     """
     generator = np.random.default_rng(seed)
-    prototypes = generator.integers(0, 256, (100, 4, 4, 3), np.uint8)
+    prototypes = generator.integers(0, 256, (classes, 4, 4, 3), np.uint8)
     arrays: dict[str, np.ndarray] = {}
     for split, count in rows.items():
-        label = generator.integers(0, 100, count, np.int32)
+        label = generator.integers(0, classes, count, np.int32)
         noise = generator.integers(-24, 25, (count, 4, 4, 3), np.int16)
         small = np.clip(prototypes[label].astype(np.int16) + noise, 0, 255).astype(np.uint8)
         arrays[f"{split}/image"] = small.repeat(8, axis=1).repeat(8, axis=2)
         arrays[f"{split}/label"] = label
-        logits = generator.normal(0, 1, (count, 100)).astype(np.float32)
+        logits = generator.normal(0, 1, (count, classes)).astype(np.float32)
         logits[np.arange(count), label] += 6
         arrays[f"{split}/teacher_logits"] = logits
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -113,15 +113,20 @@ class _Carrying:
         return _shapes(tree) in (_shapes(self.learned), _shapes(np.empty(count)))
 
     def _moments(self, old: PyTree, fresh: PyTree, power: int) -> PyTree:
-        if not isinstance(old, dict):
-            leaves, structure = jax.tree.flatten(self.learned)
-            ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-            parts = np.split(np.asarray(old), ends)
-            whole = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-            tree = self._tree(jax.tree.unflatten(structure, whole), power)
+        # small nets are one vector, and beyond a size they no longer are
+        tree = self._tree(old if isinstance(old, dict) else self._whole(old), power)
+        if not isinstance(fresh, dict):
             return np.asarray(self._vector(tree), fresh.dtype)
-        tree = self._tree(jax.device_get(old), power)
         return jax.tree.map(lambda leaf, start: np.asarray(leaf, start.dtype), tree, fresh)
+
+    def _whole(self, vector: Any) -> Params:
+        """The arrays that one vector holds one after the other."""
+        leaves, structure = jax.tree.flatten(self.learned)
+        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+        parts = np.split(np.asarray(vector), ends)
+        whole = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        found: Params = jax.tree.unflatten(structure, whole)
+        return found
 
     def _tree(self, old: PyTree, power: int) -> Params:
         tree: Params = {}

@@ -55,11 +55,15 @@ class Way:
 class Kept:
     """A member of an archive with its weights, on the host.
 
+    architecture, params   of all models of the group that was accepted
+    own     the weights of the one that teaches
     score   by what the archive keeps the best for, on assess, so that more is better
     """
 
     member: Member
+    architecture: Architecture
     params: Params
+    own: Params
     score: float
 
 
@@ -294,7 +298,7 @@ class Stages:
 
     def _given(self, plan: Plan) -> dict[str, Params]:
         """The weights of a stage's frozen models, zeros for members that are yet to come."""
-        known = {each.member.model.name: each.params for each in self.kept.values()}
+        known = {each.member.model.name: each.own for each in self.kept.values()}
         archives = {each.name for each in self.base.models}
         to_come = [each for each in plan.models if each.name not in archives | known.keys()]
         return {**self.given, **known, **{each.name: _zeros(each) for each in to_come}}
@@ -335,7 +339,7 @@ class Stages:
         state   as this stage ended, on the host; whatever becomes of the device's, it stays
         Raises MemoryFault with nothing changed.
         """
-        self._keep(state)
+        self.keep(state)
         prepared = list(self._prepared(facts))
         tried: tuple[Tried, ...] = ()
         if len(prepared) == 1:
@@ -369,7 +373,8 @@ class Stages:
         given = self._given(prepared.plan)
         program.teach(given)
         frozen = {name: state.frozen.get(name, given.get(name)) for name in blank.frozen}
-        frozen |= {name: given[name] for name in frozen if name in self.members}
+        members = {each.member.model.name for each in self.members}
+        frozen |= {name: given[name] for name in frozen if name in members}
         if way.keeps_function:
             assert way.operation is not None
             key = self._key(way)
@@ -448,10 +453,10 @@ class Stages:
                 )
                 for each in step.tried[1:]
             ),
-            members=self.members,
+            members=tuple(each.member.model.name for each in self.members),
         )
 
-    def _keep(self, state: RunState) -> None:
+    def keep(self, state: RunState) -> None:
         """Puts the stage's best accepted models into the archives; `state` is on the host."""
         archived = state.archived
         if archived is None:
@@ -461,15 +466,19 @@ class Stages:
             before = self.kept.get((member.archive, member.per))
             if not archived.is_filled[place] or (before is not None and before.score >= score):
                 continue
-            model = self.base.archives[place].model
-            params = jax.tree.map(lambda leaf, at=place: leaf[at], archived.params[model])
-            self.kept[member.archive, member.per] = Kept(member, params, score)
+            params = jax.tree.map(lambda leaf, at=place: leaf[at], archived.params)
+            self.kept[member.archive, member.per] = Kept(
+                member,
+                self.plan.architecture,
+                params,
+                params[self.base.archives[place].model],
+                score,
+            )
 
     @property
-    def members(self) -> tuple[str, ...]:
-        """The models that archives hold, by name."""
-        found = sorted((each.member for each in self.kept.values()), key=_by_size)
-        return tuple(each.model.name for each in found)
+    def members(self) -> tuple[Kept, ...]:
+        """What archives hold, each archive's members by what it keeps the best for."""
+        return tuple(sorted(self.kept.values(), key=lambda each: _by_size(each.member)))
 
 
 # ---------------------------------------------------------------- one stage

@@ -177,6 +177,7 @@ class Report:
     tables      model to metric to rows, for values that are tables, such as a confusion matrix
     claim       what a reader may conclude of all acceptances together
     front       the models of the ranking's front, none for a ranking without one
+    archived    the members of archives, by the names that `metrics` has for them
     queries     how often the adapt split was asked, or how many challengers were judged
     budget_left what is left of the chance to be wrong, as a share of the whole in [0, 1]; None
                 where no rule bounds it
@@ -212,6 +213,7 @@ class Report:
     warnings: tuple[str, ...]
     stages: tuple[Stage, ...] = ()
     accepted_stage: int = 0
+    archived: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- what was asked
@@ -766,6 +768,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "evidence": [attrs.asdict(acceptance) for acceptance in report.acceptances],
         "claim": report.claim,
         "front": [attrs.asdict(member) for member in report.front],
+        "archived": list(report.archived),
         "queries": report.queries,
         "budget_left": number(report.budget_left),
         "rule": report.rule,
@@ -831,6 +834,7 @@ def from_json(value: Mapping[str, Any]) -> Report:
         ),
         claim=value["claim"],
         front=tuple(FrontMember(**each) for each in value["front"]),
+        archived=tuple(value.get("archived", ())),
         queries=value["queries"],
         budget_left=value["budget_left"],
         split=split,

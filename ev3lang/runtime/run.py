@@ -371,6 +371,7 @@ class _Running:
     program, plan   of the stage that runs now
     base            the plan as it was lowered
     stages          of a run whose models grow
+    notes           what the report should warn of
     """
 
     program: Program
@@ -383,6 +384,7 @@ class _Running:
     outside: Outside
     base: Plan
     stages: Stages | None = None
+    notes: list[str] = attrs.field(factory=list)
     outcome: Outcome = Outcome.RUNNING
     last: IterationDone | None = None
     is_interrupted: bool = False
@@ -448,7 +450,7 @@ class _Running:
         try:
             step = self.stages.step(succession.on_host(done.state), Facts.of(done.told))
         except MemoryFault as fault:
-            return self._stay(done.state, started_s), partial(_given_up, fault)
+            return self._stay(done.state, started_s), partial(self._given_up, fault)
         self.plan, self.program = self.stages.plan, self.stages.program
         segment: Callable[[], _Segment]
         if step.tried:
@@ -474,7 +476,7 @@ class _Running:
                 assert self.stages is not None
                 self.stages.leave()
                 self.plan, self.program = self.stages.plan, self.stages.program
-                self._tell_of(_given_up(fault))
+                self._tell(self._given_up(fault))
                 return self._stay(done.state, started_s)()
 
         return wait
@@ -482,6 +484,11 @@ class _Running:
     def _stay(self, state: RunState, started_s: float) -> Callable[[], _Segment]:
         """The next segment of a run that grows no more."""
         return self._begin(_without_growth(state), 1, started_s)
+
+    def _given_up(self, fault: MemoryFault) -> Warned:
+        what = f"growth was given up, and the run went on with the size that it had: {fault}"
+        self.notes.append(what)
+        return Warned(what)
 
     def _tell_of(self, event: Event | None) -> None:
         if event is not None:
@@ -583,13 +590,6 @@ def _tried(plan: Plan, step: growing.Step, wall_s: float) -> _Segment:
 
 def _nothing() -> None:
     """No event."""
-
-
-def _given_up(fault: MemoryFault) -> Warned:
-    return Warned(
-        f"growth was given up: {fault}. The run goes on with the size that it has, and the "
-        "accepted model is what it was"
-    )
 
 
 def _at_the_end(state: RunState, at: Stages) -> RunState:
@@ -708,6 +708,8 @@ def _finish(
     weights = {"accepted": accepted, "current": Sized(run.plan.architecture, state.current)}
     steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
     front = _front(run, state)
+    archived = _archived(run, state)
+    beside = {member.name: weights for member, weights in front} | archived
     program = run.program_of(plan.architecture)
     warnings = [
         *notes,
@@ -736,13 +738,13 @@ def _finish(
                         name: measuring.Weighed(
                             run.program_of(each.architecture), {**state.frozen, **each.params}
                         )
-                        for name, each in (weights | {m.name: w for m, w in front}).items()
+                        for name, each in (weights | beside).items()
                     },
                     program.examples(key, split),
-                    beside=[member.name for member, _ in front],
+                    beside=beside,
                 )
             )
-    warnings += [*program.faults.summary(), *run.outside.summary()]
+    warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
     report = reports.Report(
         name=plan.name,
         spec=source.name,
@@ -760,6 +762,7 @@ def _finish(
             plan, len(run.tally.acceptances), run.outcome, run.deciding_examples
         ),
         front=tuple(member for member, _ in front),
+        archived=tuple(archived),
         queries=run.tally.queries,
         budget_left=run.tally.budget_left,
         split=split,
@@ -784,6 +787,12 @@ def _finish(
     for member, sized in front:
         number = member.name.rpartition(" ")[2]
         _save(where / "front" / number, plan, dataset, state, sized)
+    if archived:
+        (where / "archive").mkdir(exist_ok=True)
+    for name, sized in archived.items():
+        # `peers at 1,210` in `peers-1210`
+        folder_name = name.replace(" at ", "-").replace(",", "")
+        _save(where / "archive" / folder_name, plan, dataset, state, sized)
     folder.write_json(where / "report.json", reports.to_json(report))
     return Result(report, where)
 
@@ -812,6 +821,16 @@ def _proven(plan: Plan, run: _Running, state: RunState) -> tuple[reports.Accepta
         else each
         for number, each in enumerate(acceptances)
     )
+
+
+def _archived(run: _Running, state: RunState) -> dict[str, Sized]:
+    """The members of all archives by name, those of the last stage too."""
+    if run.stages is None or not run.base.archives:
+        return {}
+    run.stages.keep(succession.on_host(state))
+    return {
+        each.member.model.name: Sized(each.architecture, each.params) for each in run.stages.members
+    }
 
 
 def _front(run: _Running, state: RunState) -> list[tuple[reports.FrontMember, Sized]]:

@@ -662,6 +662,9 @@ def _worth(report: Report, width: int, is_narrow: bool) -> Iterable[RenderableTy
         yield Text(f"{name}: {words}", DIM)
     for member in report.front:
         yield Text(f"{member.name}: on the front since iteration {member.iteration}", DIM)
+    if report.archived:
+        members = ", ".join(report.archived)
+        yield Text(f"{members}: the best accepted model of each size, as the archive keeps it", DIM)
     for comparison in report.comparisons:
         yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
     for model, tables in report.tables.items():

@@ -340,7 +340,7 @@ def passes(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         further="repeat 2 passes from smallest",
         iterations=60,
         steps=30,
-        confidence=" with confidence 50%",
+        confidence=" with confidence 95% each time",
     )
     return ran(text, tmp_path_factory.mktemp("runs") / "passes")
 
@@ -383,6 +383,18 @@ def test_members_teach_from_the_next_stage_on(passes: Ran) -> None:
             members, size = set(step.members), step.parameters["net"]
             assert members == expected
     assert members, "a run of this length accepts something"
+
+
+def test_archived_models_are_measured_and_saved_with_their_sizes(passes: Ran) -> None:
+    report = passes.result.report
+    assert report.archived
+    for name in report.archived:
+        size = int(name.rpartition(" ")[2].replace(",", ""))
+        assert report.metrics[name]["size"].value == size
+        saved = ev3lang.load_model(passes.result.folder / "archive" / f"peers-{size}")
+        assert sum(leaf.size for leaf in jax.tree.leaves(saved.params)) == size
+    told = json.loads((passes.result.folder / "report.json").read_text())
+    assert tuple(told["archived"]) == report.archived
 
 
 def test_teachers_whose_outputs_were_computed_before_may_change() -> None:
