@@ -19,7 +19,7 @@ from ev3lang.backend import models
 from ev3lang.backend.keys import named
 from ev3lang.backend.models import Params
 from ev3lang.plan.growth.copies import SILENT, Along, Path, Recipe, Start
-from ev3lang.plan.growth.grown import growth
+from ev3lang.plan.growth.grown import growth, growths
 from ev3lang.plan.plan import ModelPlan, Operation
 
 Numbers: TypeAlias = NDArray[np.float32]
@@ -89,9 +89,11 @@ def grow_group(
     key       [] of `jax.random.key`, folded with each model's name
     Raises Unfit, a ValueError, where one of them can't take the operator.
     """
+    plans = tuple(plans)
+    found = growths(plans, operation)
     return {
         model.name: grow(model, params[model.name], operation, named(key, model.name))
-        if model.is_explored
+        if found.get(model.name) is not None
         else params[model.name]
         for model in plans
         if model.name in params
@@ -104,11 +106,10 @@ def warm(plans: Iterable[ModelPlan], operation: Operation) -> None:
     For any thread. Without it they do the same, as fast the second time.
     Raises Unfit, a ValueError, where one of the explored models can't take the operator.
     """
-    for model in plans:
-        if model.is_explored:
-            grown = growth(model, operation)
+    for name, grown in growths(plans, operation).items():
+        if grown is not None:
             shaped(grown.plan)
-            jax.random.key_data(named(jax.random.key(0), model.name))
+            jax.random.key_data(named(jax.random.key(0), name))
             if grown.recipes is None:
                 drawing(grown.plan)
 

@@ -13,7 +13,7 @@ from ev3lang.backend import models
 from ev3lang.backend.growth import Numbers, arrays, at, column, counts, put, shaped, sources
 from ev3lang.backend.models import Params
 from ev3lang.plan.growth.copies import SILENT, Growth, Recipe
-from ev3lang.plan.growth.grown import growth
+from ev3lang.plan.growth.grown import growths
 from ev3lang.plan.memory import slots
 from ev3lang.plan.plan import ModelPlan, Operation, OptimizerPlan
 
@@ -71,11 +71,17 @@ def grow_opt_state(
     chains of several that keep gradients, start anew.
     """
     explored = [model for model in plans if model.is_explored and model.name in params]
-    grown = {model.name: growth(model, operation) for model in explored}
+    found = growths(explored, operation)
+    grown = {model.name: found[model.name] or _staying(model) for model in explored}
     if not is_carried(optimizer) or any(each.recipes is None for each in grown.values()):
         return fresh
     learned = {name: models.parted(params[name])[0] for name in grown}
     return _Carrying(learned, grown).state(opt_state, fresh)
+
+
+def _staying(model: ModelPlan) -> Growth:
+    """The growth of a model that stays as it is."""
+    return Growth(model, {path: Recipe(path) for path, _ in arrays(shaped(model))})
 
 
 @attrs.frozen(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import attrs
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -598,6 +599,19 @@ def test_a_group_grows_where_it_is_explored() -> None:
         x = batch(before)
         name = before.name
         assert max_output_change(before, params[name], behind, after[name], x) < CLOSE
+
+
+def test_a_head_with_nothing_to_grow_stays_while_its_trunk_grows() -> None:
+    trunk = mlp((4,))
+    head = attrs.evolve(mlp(()), name="head")
+    params = {each.name: weights(each) for each in (trunk, head)}
+    by = operation("widen")
+    plans = grown_plans((trunk, head), by)
+    assert plans == (grown_plan(trunk, by), head)
+    after = grow_group((trunk, head), params, by, KEY)
+    assert after["head"] is params["head"]
+    with pytest.raises(Unfit, match="finds no layer"):
+        grown_plans((head,), by)
 
 
 # ---------------------------------------------------------------- refusals

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -336,3 +337,17 @@ def test_training_goes_on_behind_growth(name: str, by: Operation) -> None:
 def test_training_goes_on_behind_any_growth(name: str, chain: str, by: Operation) -> None:
     """The mean of three runs: with momentum each differs by a tenth from one that hasn't grown."""
     assert np.mean([rise(name, chain, by, seed) for seed in range(3)]) < 1.05
+
+
+def test_averages_of_a_model_that_stays_are_carried_as_they_are() -> None:
+    trunk, head = NETWORKS["mlp"], attrs.evolve(mlp(()), name="head")
+    by = operation("widen", noise=0.0)
+    params = {each.name: weights(each) for each in (trunk, head)}
+    chain = build(ADAM)
+    learned = {name: models.parted(each)[0] for name, each in params.items()}
+    _, state = chain.update(jax.tree.map(jnp.ones_like, learned), chain.init(learned), learned)
+    larger = {**learned, trunk.name: models.parted(grow(trunk, params[trunk.name], by, KEY))[0]}
+    carried = grow_opt_state((trunk, head), params, by, ADAM, state, chain.init(larger))
+    found = jax.tree.leaves(carried[0].mu["head"])
+    for before, after in zip(jax.tree.leaves(state[0].mu["head"]), found, strict=True):
+        np.testing.assert_array_equal(before, after)

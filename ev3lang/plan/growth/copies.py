@@ -30,6 +30,10 @@ class Unfit(ValueError):
     """A growth that this model can't take, in words that say which of its layers forbids it."""
 
 
+class NothingGrows(Unfit):
+    """A growth that finds nothing in this model to make larger: beside others, it stays."""
+
+
 @attrs.frozen
 class Copies:
     """How the units along an axis become more.

@@ -7,7 +7,16 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from ev3lang.plan.growth.copies import Larger, Path, Recipe, Start, Unfit, more, written
+from ev3lang.plan.growth.copies import (
+    Larger,
+    NothingGrows,
+    Path,
+    Recipe,
+    Start,
+    Unfit,
+    more,
+    written,
+)
 from ev3lang.plan.growth.widths import widths
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan, Operation
 
@@ -119,7 +128,7 @@ def _grown(model: ModelPlan, operation: Operation, deeper: Callable[[LayerPlan],
         sources |= {(name, block): old for block, old in blocks.items()}
         starts[name] = _START[layer.name](dict(layer.options))
     if not sources:
-        raise Unfit(f"{written(operation)} takes an mlp, a resnet or a transformer")
+        raise NothingGrows(f"{written(operation)} takes an mlp, a resnet or a transformer")
     grown = attrs.evolve(model, layers=Layers(tuple(layers)))
 
     def recipe(path: Path) -> Recipe:

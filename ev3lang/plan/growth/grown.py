@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ev3lang.plan.growth.copies import Growth, Larger, Unfit, written
+from ev3lang.plan.growth.copies import Growth, Larger, NothingGrows, Unfit, written
 from ev3lang.plan.growth.deepen import deepen, deepen_every_stage
 from ev3lang.plan.growth.widen import widen, widen_stage
 from ev3lang.plan.plan import ModelPlan, Operation
@@ -52,9 +52,32 @@ def fits(model: ModelPlan, operation: Operation) -> str | None:
     return None
 
 
+def growths(models: Iterable[ModelPlan], operation: Operation) -> dict[str, Growth | None]:
+    """What becomes of each explored model of a group, None for one that stays as it is.
+
+    A head without anything to make larger stays while its trunk grows. Raises as `growth`, where
+    one of them can't keep its function or nothing grows in any.
+    """
+    found: dict[str, Growth | None] = {}
+    nothing: NothingGrows | None = None
+    for model in models:
+        if model.is_explored:
+            try:
+                found[model.name] = growth(model, operation)
+            except NothingGrows as reason:
+                found[model.name], nothing = None, nothing or reason
+    if nothing is not None and not any(found.values()):
+        raise nothing
+    return found
+
+
 def grown_plans(models: Iterable[ModelPlan], operation: Operation) -> tuple[ModelPlan, ...]:
-    """A group's models after growth: what is explored grows, all else stays. Raises as `growth`."""
-    return tuple(grown_plan(model, operation) if model.is_explored else model for model in models)
+    """A group after growth: what is explored grows, all else stays. Raises as `growths`."""
+    models = tuple(models)
+    found = growths(models, operation)
+    return tuple(
+        grown.plan if (grown := found.get(model.name)) is not None else model for model in models
+    )
 
 
 def fresh(model: ModelPlan, operation: Operation) -> Larger:

@@ -13,6 +13,7 @@ from ev3lang.plan.growth.copies import (
     Along,
     Copies,
     Larger,
+    NothingGrows,
     Path,
     Recipe,
     Unfit,
@@ -53,7 +54,7 @@ def _grown(
     found = widths(model)
     growing = chosen(found)
     if not growing:
-        raise Unfit(
+        raise NothingGrows(
             f"{written(operation)} finds no layer that can be wider: all widths are those of the "
             "data or of the output"
         )
