@@ -50,6 +50,14 @@ def on_device(tree: PyTree) -> PyTree:
     )
 
 
+def _host(value: Any, dtype: str) -> Any:
+    """An array of NumPy where a state has one of the device's.
+
+    To make one of those would be a small program for each shape, compiled while the device waits.
+    """
+    return np.asarray(value, dtype)
+
+
 # ---------------------------------------------------------------- the next stage's state
 
 
@@ -62,6 +70,7 @@ def succeed(
     current: Params,
     opt_states: tuple[PyTree, ...],
     frozen: Params,
+    is_trial: bool = False,
 ) -> RunState:
     """The state of a run whose current model goes on in another architecture.
 
@@ -70,6 +79,7 @@ def succeed(
     blank           of the next stage's program: what every array looks like
     current         the explored models' weights from now on, and each descent's optimizer state
     frozen          the other models', with the members of archives
+    is_trial        whether this is one of several growths that are tried
     Current starts the stage without progress. Accepted and challengers keep weights, shape and
     evidence; what current's shape alone can hold starts anew: the mean of the last accepted
     models, the archives' places (the host has what was in them), and the weights of a front's
@@ -87,22 +97,23 @@ def succeed(
         archived=None
         if blank.archived is None
         else attrs.evolve(
-            blank.archived, scores=jnp.asarray(np.full(blank.archived.scores.shape, -np.inf), "f4")
+            blank.archived, scores=_host(np.full(blank.archived.scores.shape, -np.inf), "f4")
         ),
         front=None
         if state.front is None or blank.front is None
         else attrs.evolve(
             state.front,
             params=blank.front.params,
-            is_here=jnp.asarray(np.zeros(state.front.is_here.shape, bool)),
+            is_here=_host(np.zeros(state.front.is_here.shape), "bool"),
         ),
         progress=None
         if state.progress is None
         else attrs.evolve(
             state.progress,
-            stalled=jnp.int32(0),
-            best=jnp.asarray(np.full(state.progress.best.shape, -np.inf), "f4"),
-            is_due=jnp.bool_(False),
+            stalled=_host(0, "i4"),
+            best=_host(np.full(state.progress.best.shape, -np.inf), "f4"),
+            is_due=_host(False, "bool"),
+            is_trial=_host(is_trial, "bool"),
         ),
     )
     if is_untested:
@@ -124,13 +135,13 @@ def accepted_as_current(state: RunState) -> RunState:
     """The state of rule `reference` whose current is another model than accepted's values say."""
     # copies: a program uses up each array that it is given, and none can be used up twice
     now = state.current, state.current_values, state.current_steps
-    accepted, values, steps = jax.tree.map(jnp.copy, now)
+    accepted, values, steps = jax.device_put(now, may_alias=False)
     return attrs.evolve(state, accepted=accepted, accepted_values=values, accepted_steps=steps)
 
 
 def without_steps(state: RunState) -> RunState:
     """The state whose current is a model that no step has led to."""
-    return attrs.evolve(state, current_steps=jnp.int32(0))
+    return attrs.evolve(state, current_steps=_host(0, "i4"))
 
 
 def started_again(state: RunState) -> RunState:
@@ -139,7 +150,7 @@ def started_again(state: RunState) -> RunState:
         state,
         progress=None
         if state.progress is None
-        else attrs.evolve(state.progress, stretch=jnp.float32(1)),
+        else attrs.evolve(state.progress, stretch=_host(1, "f4")),
     )
 
 
@@ -172,13 +183,13 @@ def grown_opt_states(
     )
 
 
-def _factors(before: Plan, after: Plan, state: RunState) -> Array:
+def _factors(before: Plan, after: Plan, state: RunState) -> Any:
     known = {each.name: k for k, each in enumerate(before.descents)}
     factors = np.ones((len(after.descents), len(after.mutations)), np.float32)
     for k, descent in enumerate(after.descents):
         if descent.name in known:
             factors[k] = state.factors[known[descent.name]]
-    return jnp.asarray(factors)
+    return factors
 
 
 def _moved(weights: Any, blank: Any, where: Sequence[Architecture], after: Plan) -> Params | OneOf:
@@ -196,4 +207,4 @@ def _moved(weights: Any, blank: Any, where: Sequence[Architecture], after: Plan)
     if not isinstance(blank, OneOf):
         return params[0]
     shape = np.shape(blank.place)
-    return OneOf(params, jnp.asarray(np.broadcast_to(to[places], shape), jnp.int32))
+    return OneOf(params, _host(np.broadcast_to(to[places], shape), "i4"))

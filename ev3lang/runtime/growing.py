@@ -113,11 +113,13 @@ class Facts:
 class Prepared:
     """The next stage's program on its way, in a thread of its own.
 
+    key     what the weights of a new start, or the noise of a growth, are drawn by
     drawn   the weights of a new start, which don't depend on the run so far
     """
 
     way: Way
     plan: Plan
+    key: jax.Array
     program: Program | None = None
     blank: RunState | None = None
     drawn: Params | None = None
@@ -274,9 +276,9 @@ class Stages:
 
     def _prepare(self, way: Way, plan: Plan) -> Prepared:
         """Compiles a stage's program in a thread of its own, and draws what is drawn for it."""
-        prepared = Prepared(way, plan)
+        prepared = Prepared(way, plan, self._key(way))
         before = self.program, self.plan
-        given, key = self._given(plan), self._key(way)
+        given = self._given(plan)
         # a pass leads to the stages of the one before, often with the same plans
         known = self._made.get(plan)
 
@@ -284,7 +286,7 @@ class Stages:
             try:
                 _require_room(plan, way, self.device)
                 program = known or before[0].over(fuse(plan, self.device.platform), given)
-                _compile(prepared, program, before, key)
+                _compile(prepared, program, before)
             except jax.errors.JaxRuntimeError as failure:
                 prepared.failure = worded(failure)
             except MemoryError as failure:
@@ -377,8 +379,7 @@ class Stages:
         frozen |= {name: given[name] for name in frozen if name in members}
         if way.keeps_function:
             assert way.operation is not None
-            key = self._key(way)
-            current = grow_group(self.plan.architecture, state.current, way.operation, key)
+            current = grow_group(self.plan.architecture, state.current, way.operation, prepared.key)
             fresh = jax.device_get(program.begin(current))
             opt_states = succession.grown_opt_states(
                 self.plan, prepared.plan, way.operation, state.current, state.opt_states, fresh
@@ -397,10 +398,7 @@ class Stages:
             current=current,
             opt_states=opt_states,
             frozen=frozen,
-        )
-        assert after.progress is not None, "a run that grows keeps its progress"
-        after = attrs.evolve(
-            after, progress=attrs.evolve(after.progress, is_trial=jnp.bool_(is_trial))
+            is_trial=is_trial,
         )
         placed = succession.on_device(after)
         if not way.keeps_function:
@@ -499,11 +497,10 @@ def _require_room(plan: Plan, way: Way, chosen: jax.Device) -> None:
         )
 
 
-def _compile(
-    prepared: Prepared, program: Program, before: tuple[Program, Plan], key: jax.Array
-) -> None:
+def _compile(prepared: Prepared, program: Program, before: tuple[Program, Plan]) -> None:
     """Calls once all that will be called on the way into a stage; `before` is the one before."""
     blank = program.blank()
+    computed(lambda: succession.on_device(succession.on_host(blank)))
     computed(lambda: program.segment(program.blank(), 0, False))
     computed(lambda: program.begin(blank.current))
     operation = prepared.way.operation
@@ -513,7 +510,7 @@ def _compile(
         for one, state in ((program, blank), (last, last.blank())):
             jax.block_until_ready(one.outputs({**state.frozen, **state.current}, SEEN))
     else:
-        prepared.drawn = jax.device_get(program.draw(key))
+        prepared.drawn = jax.device_get(program.draw(prepared.key))
         computed(lambda: program.appraise(blank))
     prepared.blank, prepared.program = blank, program
 
