@@ -21,7 +21,7 @@ from ev3lang.plan import stages, work
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.growth.copies import written
 from ev3lang.plan.memory import memory
-from ev3lang.plan.plan import Architecture, ModelPlan, Operation, Plan, Reference
+from ev3lang.plan.plan import Architecture, Challenger, ModelPlan, Operation, Plan, Reference
 from ev3lang.plan.stages import Member
 from ev3lang.runtime import device
 from ev3lang.runtime.events import Grown, Scores, Trial
@@ -246,16 +246,18 @@ class Stages:
             elders = [now[0], *(now[place] for place in facts.elders if place)]
             elders = [each for each in elders if each != way.architecture]
         members = {key: each.member for key, each in self.kept.items()}
-        for member, is_there in zip(self._own_members(), facts.archived, strict=True):
+        for member, is_there in zip(
+            self._members_of(self.plan.architecture), facts.archived, strict=True
+        ):
             if is_there:
                 members[member.archive, member.per] = member
         return stages.at(
             self.base, way.architecture, elders, sorted(members.values(), key=_by_size)
         )
 
-    def _own_members(self) -> list[Member]:
-        """For each archive the place that a model of this architecture has."""
-        models = {model.name: model for model in self.plan.architecture}
+    def _members_of(self, architecture: Architecture) -> list[Member]:
+        """For each archive the place that a model of an architecture has."""
+        models = {model.name: model for model in architecture}
         return [stages.member(each, models[each.model]) for each in self.base.archives]
 
     # ------------------------------------------------------------ compiling ahead
@@ -459,18 +461,33 @@ class Stages:
         archived = state.archived
         if archived is None:
             return
-        for place, member in enumerate(self._own_members()):
-            score = float(archived.scores[place])
-            before = self.kept.get((member.archive, member.per))
-            if not archived.is_filled[place] or (before is not None and before.score >= score):
-                continue
-            params = jax.tree.map(lambda leaf, at=place: leaf[at], archived.params)
+        here = self.plan.architecture
+        for place, is_filled in enumerate(archived.is_filled):
+            if is_filled:
+                params = jax.tree.map(lambda leaf, at=place: leaf[at], archived.params)
+                self._put(place, here, params, float(archived.scores[place]))
+        accepted, any_accepted = state.accepted, int(state.proofs.count) > 0
+        if not (isinstance(self.base.rule, Challenger) and any_accepted):
+            return
+        if isinstance(accepted, OneOf) and int(accepted.place) > 0:
+            # a challenger from before the last growth may have been accepted since
+            elder = int(accepted.place)
+            for place, archive in enumerate(self.base.archives):
+                reached = float(np.mean(state.accepted_values[archive.best.name]))
+                self._put(
+                    place,
+                    self.plan.elders[elder - 1],
+                    accepted.params[elder],
+                    archive.best.sign * reached,
+                )
+
+    def _put(self, place: int, architecture: Architecture, params: Params, score: float) -> None:
+        """Puts an accepted model into an archive, unless a better one of its kind is there."""
+        archive, member = self.base.archives[place], self._members_of(architecture)[place]
+        before = self.kept.get((member.archive, member.per))
+        if before is None or before.score < score:
             self.kept[member.archive, member.per] = Kept(
-                member,
-                self.plan.architecture,
-                params,
-                params[self.base.archives[place].model],
-                score,
+                member, architecture, params, params[archive.model], score
             )
 
     @property

@@ -101,7 +101,7 @@ def test_every_kind_of_candidate_goes_on_in_a_group_that_grows(tmp_path: Path) -
             "net(features)": "head(trunk(features))",
             "parameters(net)": "parameters(trunk) + parameters(head)",
             " net {": " both {",
-            "size <= 60": "size <= 400\n    lengthen exploration 1.5x up to 9 steps",
+            "size <= 60": "size <= 200\n    lengthen exploration 1.5x up to 9 steps",
             "for 4 steps }": "for 4 steps\n"
             "  evolve accuracy with evolution_strategy(population: 4, sigma: 0.05) "
             "for 2 generations\n"
