@@ -1,6 +1,6 @@
 """`python -m benchmarks [A] … [E] [quality]`: speed as ratios, and what runs are worth.
 
-`compare` and `few_labels` take minutes, and run only where they are named.
+`compare`, `few_labels` and `growth` take minutes, and run only where they are named.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from typing import Any
 
 import jax
 
-from benchmarks import compare, few_labels, floor, page, plain, published, quality
+from benchmarks import compare, few_labels, floor, growth, page, plain, published, quality
 from benchmarks.workloads import WORKLOADS, Workload
 from ev3lang.backend.emit import emit
 from ev3lang.plan.fuse import fuse
 
 RESULTS = Path(__file__).parent / "results"
 
-TABLES = {"compare": compare, "few_labels": few_labels}
-"""What has tables in docs/comparison.md."""
+TABLES = {"compare": compare, "few_labels": few_labels, "growth": growth}
+"""What has tables in docs/, on the page that `PAGES` says."""
+
+PAGES = {"compare": "comparison.md", "few_labels": "comparison.md", "growth": "growth.md"}
 
 TARGETS = {
     "A": {"times faster than published": 60.0},
@@ -145,7 +147,7 @@ def main() -> None:
             print(tables := TABLES[name].tables(result))
             if arguments.keep:
                 keep(name, result)
-                page.put(page.DOCS / "comparison.md", name, tables)
+                page.put(page.DOCS / PAGES[name], name, tables)
             continue
         if name == "quality":
             result = quality.measure()

@@ -68,6 +68,9 @@ class Experiment:
         point         which of a sweep's
         seed          instead of the spec's own
         allow_python  packages whose code may run: networks and functions from Python need theirs
+        The program has the sizes that the spec starts with, and no candidate by members of
+        archives: growth, archives and passes lead from one program to the next, and are a run's.
+        `state.progress.is_due` says when a run would take such a step; `step` goes on as it was.
         Runs on JAX's default device; teachers are trained here, or read from the cache. Raises
         ValueError for a sweep without a point, `DataError` where the data are not what the spec
         says, `WeightsError` where a checkpoint isn't, `ModuleError` for Python that can't be used.

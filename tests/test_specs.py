@@ -29,6 +29,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {"sweep": ("--set", "width=16")}
 SHORTER: dict[str, dict[str, str]] = {
     "sweep": {"seed in 0 to 3": "seed in 0 to 1"},
     "distill_and_grow": {
+        "with calm, eager": "with eager",
         "after 5 iterations": "after 1 iterations",
         "limit size <= 200_000": "limit size <= 1_300",
         "stop after 60": "stop after 5",
@@ -40,11 +41,11 @@ SHORTER: dict[str, dict[str, str]] = {
         "train 90%, assess from train 5%, adapt from train 5%": (
             "train 40%, assess from train 30%, adapt from train 30%"
         ),
+        "stages: [1, 1, 1], width: 16": "stages: [1], width: 4",
         "batch 128": "batch 16",
-        "for 5000 steps": "for 4 steps",
         "97.5% over the run": "60% each time",
         "after 4 iterations": "after 1 iterations",
-        "limit blocks <= 24": "limit blocks <= 6",
+        "limit blocks <= 24": "limit blocks <= 2",
         "repeat 5 passes": "repeat 2 passes",
         "stop after 400": "stop after 20",
     },
@@ -53,6 +54,7 @@ SHORTER: dict[str, dict[str, str]] = {
         "rows 40_000": "rows 600",
         "split explore 80%, assess 8%, adapt 8%": "split explore 40%, assess 30%, adapt 26%",
         "batch 64": "batch 8",
+        "with warm, lion(1e-4)": "with warm",
         "after 4 iterations": "after 1 iterations",
         "stop after 100": "stop after 5",
     },

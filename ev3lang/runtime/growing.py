@@ -435,10 +435,7 @@ class Stages:
         """
         operation, change = step.way.operation, None
         if step.way.keeps_function:
-            outputs = (
-                program.outputs(params, SEEN) for program, params in (step.before, step.after)
-            )
-            change = _change(*jax.device_get(tuple(outputs)))
+            change = _change(step)
         return Grown(
             iteration=step.iteration,
             operation=None if operation is None else written(operation),
@@ -578,8 +575,17 @@ def _behind(best: Tried, tried: Sequence[Tried]) -> RunState:
     )
 
 
-def _change(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float | None:
-    """The greatest difference of outputs, as a part of the largest; None without outputs."""
+def _change(step: Step) -> float | None:
+    """The greatest difference of outputs, as a part of the largest.
+
+    None where no measure applies the model, or memory has no room to look.
+    """
+    try:
+        before, after = jax.device_get(
+            tuple(program.outputs(params, SEEN) for program, params in (step.before, step.after))
+        )
+    except jax.errors.JaxRuntimeError:
+        return None
     changes = [
         float(np.max(np.abs(new - old)) / (np.max(np.abs(old)) or 1.0))
         for old, new in zip(before, after, strict=True)

@@ -187,6 +187,24 @@ def test_a_state_over_one_vector_is_carried_as_the_tree_is() -> None:
     assert jnp.any(ravel_pytree(one)[0] != 0)
 
 
+def test_a_net_that_outgrows_its_one_vector_takes_its_averages_along() -> None:
+    plan, by = mlp((4,)), operation("widen", factor=2.0)
+    params = {"net": weights(plan)}
+    after = {"net": grow(plan, params["net"], by, KEY)}
+    chain = build(ADAM)
+    vector, unravel = ravel_pytree(params)
+    slopes = jnp.linspace(-1, 1, vector.size)
+    _, of_vector = chain.update(slopes, chain.init(vector), vector)
+    _, of_tree = chain.update(unravel(slopes), chain.init(params), params)
+    one, other = (
+        grow_opt_state((plan,), params, by, ADAM, old, chain.init(after))
+        for old in (of_vector, of_tree)
+    )
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for got, wanted in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
 def test_new_layers_start_without_momentum_and_counts_go_on() -> None:
     plan, by = transformer(), operation("deepen")
     params = {"net": weights(plan)}

@@ -13,7 +13,7 @@ import scipy.stats
 
 import ev3lang
 from benchmarks import compare, few_labels, page, paired
-from benchmarks.__main__ import RESULTS, TABLES
+from benchmarks.__main__ import PAGES, RESULTS, TABLES
 from ev3lang.analysis import analyze
 from ev3lang.runtime import data
 from ev3lang.source import Source
@@ -169,7 +169,7 @@ def test_a_spec_of_the_comparison_checks_and_keeps_its_layout(task: str) -> None
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_the_page_shows_the_kept_tables(name: str) -> None:
     kept = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
-    text = (page.DOCS / "comparison.md").read_text("utf-8")
+    text = (page.DOCS / PAGES[name]).read_text("utf-8")
     assert f"<!-- {name} -->\n\n{TABLES[name].tables(kept)}\n\n<!-- end of {name} -->" in text
     assert kept["repeat"] in text
 

@@ -258,6 +258,28 @@ def test_an_elder_is_judged_as_it_was(third: Stage) -> None:
     np.testing.assert_array_equal(old["accuracy"], right)
 
 
+def test_nothing_is_compiled_at_a_step_into_a_prepared_stage(third: Stage) -> None:
+    """On the device's own account, so that a small program for one array counts as well."""
+    compiled: list[str] = []
+
+    def note(event: str, duration_s: float, **others: str | int) -> None:
+        del duration_s, others
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        third.stages.look_ahead(third.facts)
+        third.stages.close()
+        assert compiled, "what is compiled is heard of"
+        compiled.clear()
+        step = third.stages.step(third.state, third.facts)
+        jax.block_until_ready(third.stages.program.segment(step.state, 1, False))
+        assert not compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+
+
 def test_a_prepared_stage_is_compiled_once(third: Stage) -> None:
     third.stages.look_ahead(third.facts)
     step = third.stages.step(third.state, third.facts)

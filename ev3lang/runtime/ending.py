@@ -1,0 +1,232 @@
+"""What is left to do when a run has ended: baselines, the report, weights on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import jax
+import numpy as np
+
+from ev3lang.backend import succession
+from ev3lang.backend.rollout import part
+from ev3lang.backend.state import PROOFS, Proofs, RunState
+from ev3lang.plan import stages
+from ev3lang.plan.plan import (
+    BaselinePlan,
+    Forward,
+    Plan,
+    Reference,
+    fields_of,
+    subexpressions,
+)
+from ev3lang.runtime import (
+    checkpoints,
+    data,
+    device,
+    folder,
+    measuring,
+    records,
+)
+from ev3lang.runtime import report as reports
+from ev3lang.runtime.events import (
+    Measuring,
+)
+from ev3lang.runtime.interrupts import (
+    computed,
+    ended_by_interrupts,
+    interruptible,
+)
+from ev3lang.runtime.iterations import Running, Sized
+from ev3lang.runtime.report import Report
+from ev3lang.source import Source
+
+
+def finish(
+    run: Running,
+    state: RunState,
+    dataset: data.Dataset,
+    notes: tuple[str, ...],
+    source: Source,
+    chosen: jax.Device,
+    where: Path,
+) -> Report:
+    """Measures, writes the report and the accepted weights."""
+    plan, watch = run.base, run.watch
+    key = jax.random.key(plan.seed)
+    split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
+    accepted = run.accepted(state)
+    weights = {"accepted": accepted, "current": Sized(run.plan.architecture, state.current)}
+    steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
+    front = _front(run, state)
+    archived = _archived(run, state)
+    beside = {member.name: weights for member, weights in front} | archived
+    program = run.program_of(plan.architecture)
+    warnings = [
+        *notes,
+        # what a function of the user's has done is told with its own words
+        *(() if plan.has_host else run.tally.warnings),
+        *dataset.warnings,
+        *_data_warnings(plan, dataset.tables),
+    ]
+    with ended_by_interrupts():
+        if run.outcome.is_own_stop:
+            with watch("baselines_s"):
+                for baseline in plan.baselines:
+                    run.listen(Measuring(f"training baseline {baseline.name}"))
+                    steps[baseline.name] = _baseline_steps(plan, baseline, state)
+                    train = partial(program.train_baseline, key, baseline, steps[baseline.name])
+                    trained = interruptible(partial(computed, train))
+                    weights[baseline.name] = Sized(plan.architecture, trained)
+        elif plan.baselines:
+            warnings.append("the baselines were not trained, since the run did not end by its stop")
+        with watch("report_s"):
+            run.listen(Measuring(f"measuring on {split}"))
+            measured = interruptible(
+                lambda: measuring.measure(
+                    plan,
+                    {
+                        name: measuring.Weighed(
+                            run.program_of(each.architecture), {**state.frozen, **each.params}
+                        )
+                        for name, each in (weights | beside).items()
+                    },
+                    program.examples(key, split),
+                    beside=beside,
+                )
+            )
+    warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
+    report = reports.Report(
+        name=plan.name,
+        spec=source.name,
+        device=device.describe(chosen),
+        seed=plan.seed,
+        asked=reports.asked(plan, run.sizes),
+        outcome=run.outcome,
+        iterations=run.tally.iterations,
+        rule=reports.rule_words(plan),
+        ranked_by=plan.ranking.keys[0].name,
+        tried=run.tally.tried(),
+        changes=tuple(run.tally.changes),
+        acceptances=_proven(plan, run, state),
+        claim=reports.claim_words(
+            plan, len(run.tally.acceptances), run.outcome, run.deciding_examples
+        ),
+        front=tuple(member for member, _ in front),
+        archived=tuple(archived),
+        queries=run.tally.queries,
+        budget_left=run.tally.budget_left,
+        split=split,
+        quantities=measured.quantities,
+        steps=steps,
+        baselines=tuple(
+            (baseline.name, reports.baseline_words(baseline))
+            for baseline in plan.baselines
+            if baseline.name in weights
+        ),
+        metrics=measured.metrics,
+        tables=measured.tables,
+        comparisons=measured.comparisons,
+        timings=dict(watch.timings),
+        warnings=tuple(warnings),
+        stages=run.tally.stages(),
+        accepted_stage=run.tally.accepted_stage,
+    )
+    _save(where / "accepted", plan, dataset, state, accepted)
+    if front:
+        (where / "front").mkdir(exist_ok=True)
+    for member, sized in front:
+        number = member.name.rpartition(" ")[2]
+        _save(where / "front" / number, plan, dataset, state, sized)
+    if archived:
+        (where / "archive").mkdir(exist_ok=True)
+    for name, sized in archived.items():
+        # `peers at 1,210` in `peers-1210`
+        folder_name = name.replace(" at ", "-").replace(",", "")
+        _save(where / "archive" / folder_name, plan, dataset, state, sized)
+    folder.write_json(where / "report.json", reports.to_json(report))
+    return report
+
+
+def _save(final: Path, plan: Plan, dataset: data.Dataset, state: RunState, sized: Sized) -> None:
+    """Writes the weights of the plan's own models, with the shapes that they have."""
+    own = stages.at(plan, sized.architecture)
+    whole = {**state.frozen, **sized.params}
+    saved = jax.device_get(
+        {model.name: whole[model.name] for model in own.models if model.name in whole}
+    )
+    checkpoints.save(final, own, dataset, saved)
+
+
+def _proven(plan: Plan, run: Running, state: RunState) -> tuple[reports.Acceptance, ...]:
+    """The acceptances, with what the deciding examples said once nothing can be asked again."""
+    acceptances = run.tally.acceptances
+    if not run.outcome.is_own_stop or isinstance(plan.rule, Reference):
+        return tuple(acceptances)
+    kept: Proofs = jax.device_get(state.proofs)
+    assert int(kept.count) == len(acceptances), "every acceptance is told of"
+    oldest = len(acceptances) - PROOFS
+    return tuple(
+        attrs.evolve(each, proof=records.proof(plan, kept, number % PROOFS))
+        if number >= oldest
+        else each
+        for number, each in enumerate(acceptances)
+    )
+
+
+def _archived(run: Running, state: RunState) -> dict[str, Sized]:
+    """The members of all archives by name, those of the last stage too."""
+    if run.stages is None or not run.base.archives:
+        return {}
+    run.stages.keep(succession.on_host(state))
+    return {
+        each.member.model.name: Sized(each.architecture, each.params) for each in run.stages.members
+    }
+
+
+def _front(run: Running, state: RunState) -> list[tuple[reports.FrontMember, Sized]]:
+    """The members of a ranking's front in the order in which they were found."""
+    front = state.front
+    if front is None:
+        return []
+    iterations, is_filled, is_here = jax.device_get(
+        (front.iteration, front.is_filled, front.is_here)
+    )
+
+    def weights(place: int) -> Sized:
+        if is_here[place]:
+            return Sized(run.plan.architecture, part(front.params, place))
+        assert run.stages is not None, "only growth leaves members behind"
+        # the last stage that found one there
+        retired = next(each for each in reversed(run.stages.retired) if each.is_filled[place])
+        return Sized(retired.architecture, part(retired.params, place))
+
+    places = sorted(np.flatnonzero(is_filled), key=lambda place: int(iterations[place]))
+    return [
+        (
+            reports.FrontMember(f"front {number}", int(iterations[place])),
+            weights(int(place)),
+        )
+        for number, place in enumerate(places, start=1)
+    ]
+
+
+def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
+    if baseline.is_same_lineage:
+        return int(state.accepted_steps)
+    return int(state.descended)
+
+
+def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:
+    values = [each.loss for each in plan.descents] or [each.value for each in plan.objectives]
+    inputs = fields_of(
+        *(part for value in values for part in subexpressions(value) if isinstance(part, Forward))
+    )
+    count = data.examples_in_two_splits(tables, inputs) if inputs else 0
+    if count == 1:
+        yield "1 example has the same inputs as one in another split"
+    elif count:
+        yield f"{count} examples have the same inputs as one in another split"
