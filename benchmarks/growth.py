@@ -3,20 +3,21 @@
 `specs/growth.ev3` beside this file by five seeds, each with its own draw of the splits: a student
 grows from 8 hidden units to 128 where progress stops. Beside it the same search over a student
 that stays as it is: the largest from the start, with as many gradient steps and with as many
-floating-point operations, and the smallest to the end.
+floating-point operations, and the smallest to the end. And one that grows as well, but draws its
+weights anew each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 import ev3lang
 from benchmarks import compare, paired
 from ev3lang.plan import stages
-from ev3lang.plan.plan import Architecture, Plan
+from ev3lang.plan.plan import Architecture, Operation, Plan
 from ev3lang.plan.show import examples_of
 from ev3lang.plan.work import flops, parameters
 from ev3lang.runtime.report import Report
@@ -25,13 +26,17 @@ from ev3lang.source import Source
 SPEC = compare.SPECS / "growth.ev3"
 SEEDS = range(5)
 
+Stays: TypeAlias = Sequence[tuple[Architecture, int]]
+"""The sizes of a search one after the other, with the iterations at each."""
+
 GROWS = "grows"
 BESIDE = {
     "largest": "largest from the start, as many steps",
     "largest_as_costly": "largest from the start, as many FLOPs",
     "smallest": "smallest to the end, as many steps",
+    "anew": "grows by `fresh(widen(2x))`, as many steps",
 }
-"""What each search without growth is called in the tables."""
+"""What each search beside it is called in the tables: three without growth, one that forgets."""
 
 
 def measure(seeds: Sequence[int] = SEEDS, iterations: int | None = None) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def measure(seeds: Sequence[int] = SEEDS, iterations: int | None = None) -> dict
     iterations   instead of the spec's own, for a look
     """
     runs = [_run(seed, iterations) for seed in seeds]
-    searches = {
+    searches: dict[str, Any] = {
         name: {
             "parameters": [run[name]["parameters"] for run in runs],
             "accepted_parameters": [run[name]["accepted_parameters"] for run in runs],
@@ -81,23 +86,17 @@ def _run(seed: int, iterations: int | None) -> dict[str, Any]:
     plan, source = compare.with_split(experiment.plan, seed), experiment.source
     if iterations is not None:
         plan = attrs.evolve(plan, stop=attrs.evolve(plan.stop, iterations=iterations))
-    report = compare.reported(plan, source)
     sizes = [plan.architecture, *(rung.architecture for rung in stages.ladder(plan))]
-    by_parameters = {_parameters(each): each for each in sizes}
-    stays = [
-        (
-            by_parameters[sum(stage.parameters.values())],
-            stage.last - stage.first + 1,
-        )
-        for stage in report.stages
-    ]
+    report, stays = _growing(plan, source, sizes)
+    anew = _forgetting(plan)
     cost = sum(count * iteration_flops(plan, each) for each, count in stays)
     as_costly = max(1, round(cost / iteration_flops(plan, sizes[-1])))
     return {
-        GROWS: _row(report, plan, stays),
+        GROWS: _row(report, stays, plan),
         "largest": _without_growth(plan, source, sizes[-1], report.iterations),
         "largest_as_costly": _without_growth(plan, source, sizes[-1], as_costly),
         "smallest": _without_growth(plan, source, sizes[0], report.iterations),
+        "anew": _row(*_growing(anew, source, sizes), anew),
         "stages": [
             {
                 "parameters": sum(stage.parameters.values()),
@@ -112,6 +111,26 @@ def _run(seed: int, iterations: int | None) -> dict[str, Any]:
     }
 
 
+def _forgetting(plan: Plan) -> Plan:
+    """The plan with weights that are drawn anew at each growth."""
+    patience = plan.patience
+    assert patience is not None and patience.growing is not None, "the spec grows"
+    (operation,) = patience.growing.operations
+    fresh = Operation("fresh", (("operator", operation),))
+    growing = attrs.evolve(patience.growing, operations=(fresh,))
+    return attrs.evolve(plan, patience=attrs.evolve(patience, growing=growing))
+
+
+def _growing(plan: Plan, source: Source, sizes: Sequence[Architecture]) -> tuple[Report, Stays]:
+    """The report of a search that grows, and how long it had each of the sizes."""
+    report = compare.reported(plan, source)
+    by_parameters = {_parameters(each): each for each in sizes}
+    return report, [
+        (by_parameters[sum(stage.parameters.values())], stage.last - stage.first + 1)
+        for stage in report.stages
+    ]
+
+
 def _without_growth(
     plan: Plan, source: Source, architecture: Architecture, iterations: int
 ) -> dict[str, Any]:
@@ -122,11 +141,11 @@ def _without_growth(
         stop=attrs.evolve(plan.stop, iterations=iterations),
     )
     report = compare.reported(still, source)
-    return _row(report, still, [(architecture, report.iterations)])
+    return _row(report, [(architecture, report.iterations)], still)
 
 
-def _row(report: Report, plan: Plan, stays: Sequence[tuple[Architecture, int]]) -> dict[str, Any]:
-    """What a search came to; `stays` are its sizes, with the iterations at each."""
+def _row(report: Report, stays: Stays, plan: Plan) -> dict[str, Any]:
+    """What a search came to, and what it cost."""
     count = sum(count for _, count in stays)
     assert count == report.iterations, "each iteration is at one size"
     (objective,) = plan.objectives

@@ -41,11 +41,11 @@ def images(
     return path
 
 
-def reviews(path: Path, rows: int = REVIEW_ROWS, seed: int = 0) -> Path:
+def reviews(path: Path, rows: int = REVIEW_ROWS, seed: int = 0, longest: int = 128) -> Path:
     """What sentences.ev3 reads: token sequences whose words lean to their star rating.
 
-    Columns `text` (lists of 5 to 128 tokens in [1, 8000)), `stars` in [0, 5) and `author`, a
-    string, in a parquet file.
+    Columns `text` (lists of 5 to `longest` tokens in [1, 8000)), `stars` in [0, 5) and `author`,
+    a string, in a parquet file.
     """
     # Needed for this file alone, and heavy.
     import pyarrow as pa
@@ -53,7 +53,7 @@ def reviews(path: Path, rows: int = REVIEW_ROWS, seed: int = 0) -> Path:
 
     generator = np.random.default_rng(seed)
     stars = generator.integers(0, 5, rows)
-    lengths = generator.integers(5, 129, rows)
+    lengths = generator.integers(5, longest + 1, rows)
     tokens = generator.integers(1, 8000, int(lengths.sum()))
     # A fifth of the words is drawn from the 100 that belong to the rating.
     telling = generator.random(len(tokens)) < 0.2

@@ -29,6 +29,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {"sweep": ("--set", "width=16")}
 SHORTER: dict[str, dict[str, str]] = {
     "sweep": {"seed in 0 to 3": "seed in 0 to 1"},
     "distill_and_grow": {
+        "hard, soft(T: 1), soft(T: 4), both(T: 2)": "soft(T: 4), both(T: 2)",
         "with calm, eager": "with eager",
         "after 5 iterations": "after 1 iterations",
         "limit size <= 200_000": "limit size <= 1_300",
@@ -41,8 +42,10 @@ SHORTER: dict[str, dict[str, str]] = {
         "train 90%, assess from train 5%, adapt from train 5%": (
             "train 40%, assess from train 30%, adapt from train 30%"
         ),
-        "stages: [1, 1, 1], width: 16": "stages: [1], width: 4",
+        "stages: [1, 1, 1], width: 16": "stages: [1], width: 8",
         "batch 128": "batch 16",
+        "adamw(1e-3)": "adamw(1e-2)",
+        "distill(T: 1), distill(T: 4)": "distill(T: 4)",
         "97.5% over the run": "60% each time",
         "after 4 iterations": "after 1 iterations",
         "limit blocks <= 24": "limit blocks <= 2",
@@ -52,18 +55,23 @@ SHORTER: dict[str, dict[str, str]] = {
     "sentences": {
         # attention over thousands of reviews to assess would take minutes
         "rows 40_000": "rows 600",
+        "tokens[8000, 128]": "tokens[8000, 16]",
+        "embed(64) | transformer(layers: 2, heads: 4, width: 64)": (
+            "embed(8) | transformer(layers: 1, heads: 2, width: 8)"
+        ),
+        "limit size <= 5_000_000": "limit size <= 100_000",
         "split explore 80%, assess 8%, adapt 8%": "split explore 40%, assess 30%, adapt 26%",
         "batch 64": "batch 8",
         "with warm, lion(1e-4)": "with warm",
         "after 4 iterations": "after 1 iterations",
-        "stop after 100": "stop after 5",
+        "stop after 100": "stop after 4",
     },
 }
 """What makes a spec short in a few iterations, with all of its kinds of events in them."""
 
 FEW: dict[str, Callable[[ModuleType, Path], Path]] = {
     "images.npz": lambda stand_ins, path: stand_ins.images(path, {"train": 400, "test": 40}, 0, 4),
-    "reviews.parquet": lambda stand_ins, path: stand_ins.reviews(path, rows=600),
+    "reviews.parquet": lambda stand_ins, path: stand_ins.reviews(path, 600, 0, 16),
 }
 """Smaller stand-ins."""
 
@@ -130,5 +138,28 @@ def test_a_spec_runs_to_its_end(
 def require_growth(run: Path, name: str) -> None:
     """What the run of a spec that grows has to show in its shorter form."""
     lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    events = [json.loads(line) for line in lines]
-    print(json.dumps([e for e in events if e["event"] == "growth"], indent=1))
+    grown = [each for each in map(json.loads, lines) if each["event"] == "growth"]
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert len(report["stages"]) == 1 + len(grown) > 1
+    changes = [each["max_output_change"] for each in grown if each["operation"] is not None]
+    assert changes
+    assert max(changes) < 1e-5
+    match name:
+        case "images_from_file":
+            assert report["outcome"] == "passes"
+            assert [(each["pass"], each["operation"]) for each in grown] == [
+                (1, "deepen_every_stage(1)"),
+                (2, None),
+                (2, "deepen_every_stage(1)"),
+            ]
+            assert grown[-1]["members"], "a model is accepted"
+            last = [each for each in map(json.loads, lines) if each["event"] == "iteration"][-1]
+            names = [each["name"] for each in last["candidates"]]
+            for member in grown[-1]["members"]:
+                assert any(each.endswith(f" from {member}") for each in names)
+            assert any("teacher-split-unknown" in each for each in report["warnings"])
+        case "sentences":
+            assert {each["operation"] for each in grown[0]["trials"]} == {
+                "widen(1.5x)",
+                "deepen(1)",
+            }

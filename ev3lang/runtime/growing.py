@@ -119,7 +119,7 @@ class Prepared:
 
     way: Way
     plan: Plan
-    key: jax.Array
+    key: jax.Array | None = None
     program: Program | None = None
     blank: RunState | None = None
     drawn: Params | None = None
@@ -276,9 +276,19 @@ class Stages:
                     # one after the other, so that they don't take the run's own cores
                     return
 
+    def is_ready(self, facts: Facts) -> bool:
+        """Whether the programs that come next are there, so that a step takes no compiling."""
+        there = {
+            (each.way, each.plan)
+            for each in self._ahead
+            if each.thread is not None and not each.thread.is_alive()
+        }
+        return all((way, self._planned(way, facts)) in there for way in self.ways())
+
     def _prepare(self, way: Way, plan: Plan) -> Prepared:
         """Compiles a stage's program in a thread of its own, and draws what is drawn for it."""
-        prepared = Prepared(way, plan, self._key(way))
+        prepared = Prepared(way, plan)
+        key = self._key(way)
         before = self.program, self.plan
         given = self._given(plan)
         # a pass leads to the stages of the one before, often with the same plans
@@ -287,6 +297,7 @@ class Stages:
         def work_ahead() -> None:
             try:
                 _require_room(plan, way, self.device)
+                prepared.key = key()
                 program = known or before[0].over(fuse(plan, self.device.platform), given)
                 _compile(prepared, program, before)
             except jax.errors.JaxRuntimeError as failure:
@@ -307,12 +318,14 @@ class Stages:
         to_come = [each for each in plan.models if each.name not in archives | known.keys()]
         return {**self.given, **known, **{each.name: _zeros(each) for each in to_come}}
 
-    def _key(self, way: Way) -> Any:
-        """By which the weights of a new start, or the noise of a growth, are drawn."""
-        key = jax.random.key(self.base.seed)
-        if way.operation is None:
-            return named(key, "pass", self.number_of_pass + 1)
-        return named(key, "growth", self.number)
+    def _key(self, way: Way) -> Callable[[], jax.Array]:
+        """By which the weights of a new start, or the noise of a growth, are drawn.
+
+        The first call compiles, so that it is for the thread beside the run.
+        """
+        seed, is_start = self.base.seed, way.operation is None
+        name, number = ("pass", self.number_of_pass + 1) if is_start else ("growth", self.number)
+        return lambda: named(jax.random.key(seed), name, number)
 
     def close(self) -> None:
         """Waits for what is being compiled: a thread in the middle of it would crash the exit."""
@@ -381,6 +394,7 @@ class Stages:
         frozen |= {name: given[name] for name in frozen if name in members}
         if way.keeps_function:
             assert way.operation is not None
+            assert prepared.key is not None, "it was waited for"
             current = grow_group(self.plan.architecture, state.current, way.operation, prepared.key)
             fresh = jax.device_get(program.begin(current))
             opt_states = succession.grown_opt_states(
@@ -524,6 +538,7 @@ def _compile(prepared: Prepared, program: Program, before: tuple[Program, Plan])
         for one, state in ((program, blank), (last, last.blank())):
             jax.block_until_ready(one.outputs({**state.frozen, **state.current}, SEEN))
     else:
+        assert prepared.key is not None, "it comes first"
         prepared.drawn = jax.device_get(program.draw(prepared.key))
         computed(lambda: program.appraise(blank))
     prepared.blank, prepared.program = blank, program

@@ -34,6 +34,7 @@ from ev3lang.runtime.events import (
     Grown,
     IterationDone,
     Listener,
+    Measuring,
     RunEnded,
     Scores,
     SearchChanged,
@@ -120,15 +121,16 @@ class Running:
             while segment is not None:
                 done, segment = segment(), None
                 later: Callable[[], Event | None] = _nothing
-                if done.outcome is Outcome.RUNNING and not self.is_interrupted:
+                goes_on = done.outcome is Outcome.RUNNING and not self.is_interrupted
+                if goes_on and not done.is_due:
                     # the device goes on while the host tells of what is done
-                    if done.is_due:
-                        segment, later = self._go_on(done, started_s)
-                    else:
-                        count = 1 if self.plan.has_host else _next_count(done)
-                        segment = self._begin(done.state, count, started_s)
-                        self._look_ahead(done)
+                    count = 1 if self.plan.has_host else _next_count(done)
+                    segment = self._begin(done.state, count, started_s)
+                    self._look_ahead(done)
                 self.tell_all(done)
+                if goes_on and done.is_due and not self.is_interrupted:
+                    # only now, as the next stage may have to be compiled yet
+                    segment, later = self._go_on(done, started_s)
                 self._tell_of(later())
         self.end(done.outcome)
         return done.state
@@ -170,8 +172,11 @@ class Running:
         began_s = time.monotonic()
         if not self.stages.ways():
             return self._begin(_at_the_end(done.state, self.stages), 1, started_s), _nothing
+        facts = Facts.of(done.told)
+        if not self.stages.is_ready(facts):
+            self.listen(Measuring("compiling what comes next"))
         try:
-            step = self.stages.step(succession.on_host(done.state), Facts.of(done.told))
+            step = self.stages.step(succession.on_host(done.state), facts)
         except MemoryFault as fault:
             return self._stay(done.state, started_s), partial(self._given_up, fault)
         self.plan, self.program = self.stages.plan, self.stages.program

@@ -243,7 +243,7 @@ def _given(
 ) -> teachers.Given:
     """The weights that don't start fresh, with the time that they take."""
     if all(model.start is None for model in plan.models):
-        return teachers.Given({}, ())
+        return teachers.Given({}, teachers.of_stored_outputs(plan))
     with watch("teachers_s"):
         return teachers.given_weights(
             plan, dataset, source.folder, platform=chosen.platform, listen=listen

@@ -17,7 +17,7 @@ import platformdirs
 
 from ev3lang.backend import models
 from ev3lang.backend.descent import KNOWN
-from ev3lang.backend.emit import emit
+from ev3lang.backend.emit import emit, fields_read
 from ev3lang.backend.keys import named
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.known import pool
@@ -70,7 +70,7 @@ def given_weights(
     numbers, OSError where a checkpoint can't be read.
     """
     weights: dict[str, models.Params] = {}
-    warnings = []
+    warnings = [*of_stored_outputs(plan)]
     record = checkpoints.data_record(plan.data, dataset)
     for model in plan.models:
         if isinstance(model.start, FromCheckpoint):
@@ -86,6 +86,17 @@ def given_weights(
     for model in _in_order_of_training(plan):
         weights[model.name] = _trained(plan, model, dataset, weights, platform, listen)
     return Given(weights, tuple(warnings))
+
+
+def of_stored_outputs(plan: Plan) -> tuple[str, ...]:
+    """What a reader of the report should know of a teacher whose outputs are fields of the data."""
+    read = fields_read(plan)
+    return tuple(
+        f"nothing says which examples the teacher behind {name} was trained on: if it saw those "
+        "of assess, adapt or report, what is claimed here is too good (teacher-split-unknown)"
+        for name, type_ in plan.data.fields
+        if name in read and type_.kind in ("logits", "probs", "log_probs")
+    )
 
 
 def frozen_weights(plan: Plan, given: Mapping[str, models.Params]) -> dict[str, models.Params]:
