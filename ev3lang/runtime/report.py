@@ -468,9 +468,9 @@ def _data(plan: Plan, splits: Mapping[str, int]) -> str:
         return f"{plan.data.name} from {plan.data.source}, endless: every batch is fresh"
     parts = ", ".join(f"{splits[use]} to {use}" for use in SPLITS)
     by = plan.data.split.by if plan.data.split is not None else None
-    stratified = f", stratified by {by}" if by else ""
+    drawn = f", {plan.data.split.method} by {by}" if plan.data.split and by else ""
     total = sum(splits.values())
-    return f"{plan.data.name} from {plan.data.source}, {total} examples: {parts}{stratified}"
+    return f"{plan.data.name} from {plan.data.source}, {total} examples: {parts}{drawn}"
 
 
 def _iteration(plan: Plan) -> str:
