@@ -122,14 +122,17 @@ class Running:
                 done, segment = segment(), None
                 later: Callable[[], Event | None] = _nothing
                 goes_on = done.outcome is Outcome.RUNNING and not self.is_interrupted
+                # the device goes on while the host tells of what is done
                 if goes_on and not done.is_due:
-                    # the device goes on while the host tells of what is done
                     count = 1 if self.plan.has_host else _next_count(done)
                     segment = self._begin(done.state, count, started_s)
                     self._look_ahead(done)
+                elif goes_on and self._is_ready(done):
+                    segment, later = self._go_on(done, started_s)
                 self.tell_all(done)
-                if goes_on and done.is_due and not self.is_interrupted:
-                    # only now, as the next stage may have to be compiled yet
+                if goes_on and segment is None and not self.is_interrupted:
+                    # the next stage has to be compiled yet: what is done is told before that
+                    self.listen(Measuring("compiling what comes next"))
                     segment, later = self._go_on(done, started_s)
                 self._tell_of(later())
         self.end(done.outcome)
@@ -160,6 +163,11 @@ class Running:
         if self.stages is not None and done.told.get("may grow", False):
             self.stages.look_ahead(Facts.of(done.told))
 
+    def _is_ready(self, done: Segment) -> bool:
+        """Whether a step into the next stage takes no compiling."""
+        assert self.stages is not None, "only a run that grows is called for"
+        return self.stages.is_ready(Facts.of(done.told))
+
     def _go_on(
         self, done: Segment, started_s: float
     ) -> tuple[Callable[[], Segment], Callable[[], Event | None]]:
@@ -172,11 +180,8 @@ class Running:
         began_s = time.monotonic()
         if not self.stages.ways():
             return self._begin(_at_the_end(done.state, self.stages), 1, started_s), _nothing
-        facts = Facts.of(done.told)
-        if not self.stages.is_ready(facts):
-            self.listen(Measuring("compiling what comes next"))
         try:
-            step = self.stages.step(succession.on_host(done.state), facts)
+            step = self.stages.step(succession.on_host(done.state), Facts.of(done.told))
         except MemoryFault as fault:
             return self._stay(done.state, started_s), partial(self._given_up, fault)
         self.plan, self.program = self.stages.plan, self.stages.program

@@ -76,7 +76,7 @@ def stepped(plan: Plan, iterations: int = 1) -> tuple[Any, Any, list[Any]]:
 
 def explored_of(plan: Plan, state: Any = None) -> Any:
     """What the candidates come to in one iteration, with the state that they set out from."""
-    data = _on_device(plan, TABLES, {}, is_streamed=False)
+    data = _on_device(plan, TABLES, {}, None)
     fused = fuse(plan, "cpu")
     begin = jax.jit(lambda key: start(plan, data, {}, key)) if state is None else None
     state = state if begin is None else begin(jax.random.key(3))
