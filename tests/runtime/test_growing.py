@@ -24,13 +24,12 @@ from ev3lang.compile import experiment
 from ev3lang.outcome import Outcome
 from ev3lang.plan import stages
 from ev3lang.plan.fuse import fuse
-from ev3lang.plan.plan import Plan
 from ev3lang.runtime import data, growing
-from ev3lang.runtime.events import Closed, Event, Grown, IterationDone, RunEnded, Warned
+from ev3lang.runtime.events import Closed, Grown, IterationDone, RunEnded, Warned
 from ev3lang.runtime.growing import Facts, Stages
-from ev3lang.runtime.run import Result, run
 from ev3lang.runtime.sweep import sweep
 from ev3lang.source import Source
+from tests.runtime.ran import Ran, plan_of, ran
 
 SPEC = """\
 ev3 1
@@ -83,31 +82,6 @@ SIZES = {width: 4 * width + width + width * 3 + 3 for width in (2, 4, 8)}
 
 def spec(**changed: Any) -> str:
     return SPEC.format(**{**DEFAULTS, **changed})
-
-
-def plan_of(text: str) -> Plan:
-    return experiment(analyze(Source("spec.ev3", text))).plan
-
-
-@attrs.frozen(eq=False)
-class Ran:
-    result: Result
-    events: list[Event]
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def sizes(self) -> list[int]:
-        return [event.parameters["net"] for event in self.of(Grown)]
-
-
-def ran(text: str, where: Path, **options: Any) -> Ran:
-    events: list[Event] = []
-    result = run(
-        plan_of(text), Source("spec.ev3", text), out=where, listen=events.append, **options
-    )
-    return Ran(result, events)
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,15 @@ import json
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import attrs
 import jax
 import numpy as np
 import pytest
 
 import ev3lang
-from ev3lang.analysis import analyze
-from ev3lang.compile import experiment
 from ev3lang.outcome import Outcome
 from ev3lang.runtime.events import Closed, Event, Grown, IterationDone, RunEnded
-from ev3lang.runtime.run import Result, run
-from ev3lang.source import Source
+from tests.runtime.ran import ran
 
 SPEC = """\
 ev3 1
@@ -55,36 +50,6 @@ def spec(changes: Mapping[str, str]) -> str:
         assert words in text, words
         text = text.replace(words, others)
     return text
-
-
-@attrs.frozen(eq=False)
-class Ran:
-    result: Result
-    events: list[Event]
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def ended(self) -> RunEnded:
-        (ended,) = self.of(RunEnded)
-        assert isinstance(ended, RunEnded)
-        return ended
-
-
-def ran(text: str, where: Path, **options: Any) -> Ran:
-    events: list[Event] = []
-    listen = options.pop("listen", lambda event: None)
-
-    def hear(event: Event) -> None:
-        events.append(event)
-        listen(event)
-
-    source = Source(str(where.parent / "spec.ev3"), text)
-    found = analyze(source)
-    assert [each.message for each in found.refusals if each.severity == "error"] == []
-    result = run(experiment(found).plan, source, out=where, listen=hear, **options)
-    return Ran(result, events)
 
 
 # ---------------------------------------------------------------- beside growth
