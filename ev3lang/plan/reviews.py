@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ev3lang.check import errors, typed
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.plan.growth.copies import Unfit
-from ev3lang.plan.growth.grown import fits, grown_plans
+from ev3lang.plan.growth.grown import grown_plans
 from ev3lang.plan.lower import lower
 from ev3lang.plan.plan import Architecture, Growing, Limit, Operation
 from ev3lang.plan.stages import fact, is_kept
@@ -35,15 +35,20 @@ def _unfit(
 ) -> Iterator[Diagnostic]:
     """Operators that the models can't take as they are at the start."""
     for operation, place in zip(growing.operations, written.operators, strict=True):
-        try:
-            grown_plans(architecture, operation)
-        except Unfit as reason:
-            model = next(each for each in architecture if fits(each, operation) is not None)
+        refusal = _refusal(architecture, operation)
+        if refusal is not None:
             fresh = Operation("fresh", (("operator", operation),))
-            is_fresh_possible = operation.name != "fresh" and all(
-                fits(each, fresh) is None for each in architecture
-            )
-            yield errors.growth_unfit(place.span, model.name, str(reason), is_fresh_possible)
+            is_fresh_possible = operation.name != "fresh" and not _refusal(architecture, fresh)
+            yield errors.growth_unfit(place.span, refusal.model, str(refusal), is_fresh_possible)
+
+
+def _refusal(architecture: Architecture, operation: Operation) -> Unfit | None:
+    """Why an operator can't grow a group, and which of its models forbids it; None if it can."""
+    try:
+        grown_plans(architecture, operation)
+    except Unfit as reason:
+        return reason
+    return None
 
 
 def _below_start(

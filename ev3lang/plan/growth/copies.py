@@ -27,7 +27,12 @@ SILENT = -1
 
 
 class Unfit(ValueError):
-    """A growth that this model can't take, in words that say which of its layers forbids it."""
+    """A growth that this model can't take, in words that say which of its layers forbids it.
+
+    model   its name
+    """
+
+    model: str = ""
 
 
 class NothingGrows(Unfit):

@@ -27,6 +27,14 @@ def growth(model: ModelPlan, operation: Operation) -> Growth:
     operation   of the catalogue's GROWTH, with all its options
     Raises Unfit, a ValueError, where the operator can't keep this model's function.
     """
+    try:
+        return _growth(model, operation)
+    except Unfit as reason:
+        reason.model = model.name
+        raise
+
+
+def _growth(model: ModelPlan, operation: Operation) -> Growth:
     if model.module is not None:
         raise Unfit(
             f"{written(operation)} knows the layers of the language, and {model.name} is made by "
