@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
@@ -112,32 +111,6 @@ def warm(plans: Iterable[ModelPlan], operation: Operation) -> None:
             jax.random.key_data(named(jax.random.key(0), name))
             if grown.recipes is None:
                 drawing(grown.plan)
-
-
-def max_output_change(
-    model: ModelPlan, params: Params, grown: ModelPlan, grown_params: Params, x: Array
-) -> float:
-    """The greatest difference between outputs before and after, as a part of the largest output.
-
-    x   [B, *model.input]; nothing is dropped, and batch norm goes by its running statistics
-    """
-    return float(output_change(model, grown)(params, grown_params, x))
-
-
-@functools.lru_cache(maxsize=16)
-def output_change(model: ModelPlan, grown: ModelPlan) -> Callable[[Params, Params, Array], Array]:
-    """`max_output_change` of these plans as one program: (params, grown_params, x) -> [] float32.
-
-    It is compiled for the shape of `x` when it is first called, in any thread and with any
-    numbers; then it is there.
-    """
-
-    def change(params: Params, grown_params: Params, x: Array) -> Array:
-        before, after = models.apply(model, params, x), models.apply(grown, grown_params, x)
-        largest = jnp.max(jnp.abs(before))
-        return jnp.max(jnp.abs(after - before)) / jnp.where(largest > 0, largest, 1.0)
-
-    return jax.jit(change)
 
 
 # ---------------------------------------------------------------- plans, traced once

@@ -12,7 +12,7 @@ from ev3lang.plan.growth.grown import grown_plans
 from ev3lang.plan.memory import CHALLENGERS, memory
 from ev3lang.plan.plan import Architecture, Challenger, Descent, Growing, Plan, Reference
 from ev3lang.plan.stages import Member, Step, at, fact, is_kept, ladder, member, steps
-from ev3lang.plan.work import flops, parameters
+from ev3lang.plan.work import flops, parameters, summed
 
 Cost: TypeAlias = Callable[[Plan], int | None]
 """Floating-point operations of an iteration of a plan, None where they aren't known."""
@@ -145,7 +145,7 @@ def most_work(plan: Plan, cost: Cost) -> int | None:
             parts += [each.work for each in _alternatives(plan, rungs, ends, cost)]
         left -= count
         ends += 1
-    return _sum(parts)
+    return summed(parts)
 
 
 def at_largest(plan: Plan) -> Plan:
@@ -298,11 +298,6 @@ def _figure(value: float) -> str:
 
 
 def _parameters(architecture: Architecture) -> int:
-    count = _sum(map(parameters, architecture))
+    count = summed(map(parameters, architecture))
     assert count is not None, "a model that grows is made of layers"
     return count
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    known = list(counts)
-    return None if None in known else sum(each for each in known if each is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -19,7 +18,7 @@ from ev3lang.plan.plan import (
     Plan,
     fields_of,
 )
-from ev3lang.plan.work import activations, parameters, rows_at_once, widest
+from ev3lang.plan.work import activations, parameters, rows_at_once, summed, widest
 
 NUMBER_BYTES = 4
 """Weights, optimizers and statistics stay float32, whatever the models compute in."""
@@ -60,9 +59,9 @@ def memory(plan: Plan, sizes: Mapping[str, int] | None) -> Memory:
     """
     counts = {model.name: parameters(model) for model in plan.models}
     explored = [model for model in plan.models if model.is_explored]
-    own = _sum(counts[model.name] for model in explored)
-    frozen = _sum(counts[model.name] for model in plan.models if not model.is_explored)
-    elders = _sum(parameters(model) for elder in plan.elders for model in elder)
+    own = summed(counts[model.name] for model in explored)
+    frozen = summed(counts[model.name] for model in plan.models if not model.is_explored)
+    elders = summed(parameters(model) for elder in plan.elders for model in elder)
     # What may be of an elder's architecture has room for each of them.
     apart = 1 + (CHALLENGERS if isinstance(plan.rule, Challenger) else 0)
     copies = 1 + apart + len(plan.candidates) + len(plan.archives)
@@ -76,11 +75,6 @@ def memory(plan: Plan, sizes: Mapping[str, int] | None) -> Memory:
         data=_data(plan, sizes),
         activations=_activations(plan, explored, sizes),
     )
-
-
-def _sum(counts: Any) -> int | None:
-    known = list(counts)
-    return None if None in known else sum(known)
 
 
 def _data(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:

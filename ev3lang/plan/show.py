@@ -35,7 +35,7 @@ from ev3lang.plan.plan import (
 )
 from ev3lang.plan.prospects import Prospects, prospects
 from ev3lang.plan.sweep import Point
-from ev3lang.plan.work import flops, parameters
+from ev3lang.plan.work import flops, parameters, summed
 
 # ---------------------------------------------------------------- what is told
 
@@ -200,12 +200,12 @@ def _point(settings: Mapping[str, str], plans: Sequence[Plan]) -> PointCost:
 
     def cost(plan: Plan) -> int | None:
         work = _work(plan, sizes)
-        return _sum((work.explore, work.assess))
+        return summed((work.explore, work.assess))
 
     flops = _times(len(plans), _times(plan.stop.iterations, cost(plan)))
     # What `or` draws depends on the seed.
-    most = _sum(most_work(each, cost) for each in plans) if plan.grows else flops
-    return PointCost(settings, len(plans), _sum(map(parameters, plan.architecture)), flops, most)
+    most = summed(most_work(each, cost) for each in plans) if plan.grows else flops
+    return PointCost(settings, len(plans), summed(map(parameters, plan.architecture)), flops, most)
 
 
 def examples_of(data: DataPlan) -> dict[str, int] | None:
@@ -232,7 +232,7 @@ def _whole(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
     """Operations of an iteration, without the questions of rule `gate`."""
     work = _work(plan, sizes)
     adapt = () if isinstance(plan.rule, Gate) else (work.adapt,)
-    return _sum((work.explore, work.assess, *adapt))
+    return summed((work.explore, work.assess, *adapt))
 
 
 def _forward(name: str, plan: Plan) -> int | None:
@@ -242,16 +242,11 @@ def _forward(name: str, plan: Plan) -> int | None:
 
 def _passes(plan: Plan, applications: Iterable[Forward]) -> int | None:
     """Operations of applying models to one example, each application once."""
-    return _sum(_forward(each.model, plan) for each in dict.fromkeys(applications))
+    return summed(_forward(each.model, plan) for each in dict.fromkeys(applications))
 
 
 def _applications(*exprs: Expr) -> list[Forward]:
     return [part for expr in exprs for part in subexpressions(expr) if isinstance(part, Forward)]
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    known = list(counts)
-    return None if None in known else sum(each for each in known if each is not None)
 
 
 def _times(factor: int | None, count: int | None) -> int | None:
@@ -298,7 +293,7 @@ def _of_frozen(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
         applied.setdefault((each.steps * batch, together, rows), set()).update(
             _frozen(plan, each.loss)
         )
-    return _sum(
+    return summed(
         _times(examples, _passes(plan, found)) for (examples, _, _), found in applied.items()
     )
 
@@ -368,7 +363,7 @@ def _work(plan: Plan, sizes: Mapping[str, int] | None) -> Work:
         case Reference():
             adapt = _times(3, _times(on_adapt, decided))
     return Work(
-        explore=_sum((*(_candidate(plan, e, sizes).flops for e in plan.candidates), frozen)),
+        explore=summed((*(_candidate(plan, e, sizes).flops for e in plan.candidates), frozen)),
         frozen=frozen,
         assess=_times(_measured_models(plan), _times(on_assess, measured)),
         adapt=adapt,
@@ -432,18 +427,18 @@ def _before(plan: Plan, explore: int | None) -> int | None:
     if ready:
         inside = [part for each in ready for part in _applications(each)]
         total.append(_times(explore, _passes(plan, inside)))
-    return _sum(total)
+    return summed(total)
 
 
 def _after(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
     iterations = plan.stop.iterations
     steps = sum(each.steps for each in plan.descents)
-    return _sum(
+    return summed(
         _times(
             None
             if iterations is None
             else steps * iterations * _batch(plan, each.loss, each.batch, sizes),
-            _sum((_of_step(plan, each.loss), _passes(plan, _frozen(plan, each.loss)))),
+            summed((_of_step(plan, each.loss), _passes(plan, _frozen(plan, each.loss)))),
         )
         for each in plan.baselines
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -137,6 +137,12 @@ def _dense_layers_of(layer: LayerPlan) -> int:
             return int(options["n"]) * _dense_layers(options["layers"])
         case _:
             return 0
+
+
+def summed(counts: Iterable[int | None]) -> int | None:
+    """The sum of counts, None where one of them isn't known."""
+    known = list(counts)
+    return None if None in known else sum(each for each in known if each is not None)
 
 
 # ---------------------------------------------------------------- activations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from ev3lang.backend import models
+from ev3lang.backend.models import Params
 from ev3lang.catalog.index import GROWTH, LAYERS
 from ev3lang.catalog.signature import Type
 from ev3lang.plan.plan import LayerPlan, Layers, ModelPlan, Operation
@@ -95,3 +97,29 @@ def batch(plan: ModelPlan, size: int = 6) -> Array:
     if plan.takes == "tokens":
         return jnp.asarray(rng.integers(-1, 7, (size, *plan.input)))
     return jnp.asarray(rng.normal(size=(size, *plan.input)), jnp.float32)
+
+
+def max_output_change(
+    model: ModelPlan, params: Params, grown: ModelPlan, grown_params: Params, x: Array
+) -> float:
+    """The greatest difference between outputs before and after, as a part of the largest output.
+
+    x   [B, *model.input]; nothing is dropped, and batch norm goes by its running statistics
+    """
+    return float(output_change(model, grown)(params, grown_params, x))
+
+
+@functools.lru_cache(maxsize=16)
+def output_change(model: ModelPlan, grown: ModelPlan) -> Callable[[Params, Params, Array], Array]:
+    """`max_output_change` of these plans as one program: (params, grown_params, x) -> [] float32.
+
+    It is compiled for the shape of `x` when it is first called, in any thread and with any
+    numbers; then it is there.
+    """
+
+    def change(params: Params, grown_params: Params, x: Array) -> Array:
+        before, after = models.apply(model, params, x), models.apply(grown, grown_params, x)
+        largest = jnp.max(jnp.abs(before))
+        return jnp.max(jnp.abs(after - before)) / jnp.where(largest > 0, largest, 1.0)
+
+    return jax.jit(change)
