@@ -59,23 +59,43 @@ def test_other_names_in_the_spec(tmp_path: Path) -> None:
     assert list(fields) == ["digit"]
 
 
-@pytest.mark.parametrize(
-    ("images", "labels", "parts"),
-    [
-        (b"\x89PNG....", idx(LABELS), ("images is no idx file: it starts with 89 50 4e 47",)),
-        (idx(PIXELS)[:2], idx(LABELS), ("images is no idx file",)),
-        (idx(PIXELS)[:9], idx(LABELS), ("images ends within its header",)),
-        (idx(PIXELS)[:-1], idx(LABELS), ("images is damaged: its header says 5x3x4", "59 bytes")),
-        (idx(PIXELS) + b"x", idx(LABELS), ("images is damaged", "61 bytes")),
-        (gzip.compress(idx(PIXELS)[:-1]), idx(LABELS), ("images is damaged", "59 bytes")),
-        (gzip.compress(idx(PIXELS) + b"x"), idx(LABELS), ("images is damaged", "or more")),
-        (gzip.compress(idx(PIXELS))[:-12], idx(LABELS), ("images is damaged",)),
-        (idx(PIXELS), idx(LABELS[:4]), ("label has 4 rows, and image has 5",)),
-        (idx(PIXELS[:, :2]), idx(LABELS), ("image is uint8[2, 4]", "`image: u8[2, 4]`")),
-        (idx(LABELS), idx(PIXELS), ("images: image is uint8 in the file",)),
-        (b"\0\0\x08\x03" + b"\xff" * 12, idx(LABELS), ("images is damaged",)),
-    ],
-)
+BAD = {
+    "another format": (
+        b"\x89PNG....",
+        idx(LABELS),
+        ("images is no idx file: it starts with 89 50 4e 47",),
+    ),
+    "two bytes": (idx(PIXELS)[:2], idx(LABELS), ("images is no idx file",)),
+    "half a header": (idx(PIXELS)[:9], idx(LABELS), ("images ends within its header",)),
+    "a byte short": (
+        idx(PIXELS)[:-1],
+        idx(LABELS),
+        ("images is damaged: its header says 5x3x4", "59 bytes"),
+    ),
+    "a byte long": (idx(PIXELS) + b"x", idx(LABELS), ("images is damaged", "61 bytes")),
+    "packed, a byte short": (
+        gzip.compress(idx(PIXELS)[:-1]),
+        idx(LABELS),
+        ("images is damaged", "59 bytes"),
+    ),
+    "packed, a byte long": (
+        gzip.compress(idx(PIXELS) + b"x"),
+        idx(LABELS),
+        ("images is damaged", "or more"),
+    ),
+    "packed and cut": (gzip.compress(idx(PIXELS))[:-12], idx(LABELS), ("images is damaged",)),
+    "a label missing": (idx(PIXELS), idx(LABELS[:4]), ("label has 4 rows, and image has 5",)),
+    "another shape": (
+        idx(PIXELS[:, :2]),
+        idx(LABELS),
+        ("image is uint8[2, 4]", "`image: u8[2, 4]`"),
+    ),
+    "files swapped": (idx(LABELS), idx(PIXELS), ("images: image is uint8 in the file",)),
+    "a shape too large": (b"\0\0\x08\x03" + b"\xff" * 12, idx(LABELS), ("images is damaged",)),
+}
+
+
+@pytest.mark.parametrize(("images", "labels", "parts"), BAD.values(), ids=BAD)
 def test_a_bad_file_says_what_is_wrong(
     images: bytes, labels: bytes, parts: tuple[str, ...], tmp_path: Path
 ) -> None:
