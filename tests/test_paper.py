@@ -27,8 +27,8 @@ def source(path: Path) -> Source:
     return Source(str(path), path.read_text(encoding="utf-8"))
 
 
-def plan_of(path: Path, text: str | None = None) -> Plan:
-    program = analyze(source(path) if text is None else Source(str(path), text)).program
+def plan_of(path: Path, **params: str) -> Plan:
+    program = analyze(source(path), params).program
     assert program is not None
     return lower(program)
 
@@ -92,25 +92,30 @@ def test_the_published_settings_are_the_published_codes() -> None:
     assert plan.data.rows_in[0] == ("explore", 10_000 * 128)
 
 
-def test_the_readmes_line_makes_the_eight_published_settings() -> None:
+def test_the_readmes_loop_runs_the_eight_published_settings() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     loop = re.search(r"for pair in (.*?); do\n(.*?)\n +done", readme, re.DOTALL)
     assert loop is not None
-    changes = re.findall(r's/(.*?)/(.*?)/"', loop[2])
-    text = source(FOLDER / "published.ev3").text
+    assert " run specs/paper/published.ev3 " in loop[2]
+    set_to = dict(re.findall(r"--set (\w+)=\$\{pair(%:\*|#\*:)\}", loop[2]))
+    assert set_to == {"rollout": "%:*", "patience": "#*:"}
     found = []
     for pair in loop[1].split():
-        steps, patience = pair.split(":")
-        made = text
-        for old, new in changes:
-            assert made.count(old) == 1
-            new = new.replace("${pair%:*}", steps).replace("${pair#*:}", patience)
-            made = made.replace(old, new)
-        plan = plan_of(FOLDER / "published.ev3", made)
+        rollout, patience = pair.split(":")
+        plan = plan_of(FOLDER / "published.ev3", rollout=rollout, patience=patience)
         assert plan.patience is not None
-        assert plan.name == f"published_{steps}_{patience}"
         found.append((plan.descents[0].steps, plan.patience.iterations))
     assert found == [(5000, n) for n in (2, 4, 6, 8)] + [(10_000, n) for n in (1, 2, 3, 4)]
+
+
+def test_a_single_pass_has_the_six_published_settings() -> None:
+    plans = [lower(each.program) for each in analyze(source(FOLDER / "single_pass.ev3")).points]
+    found = [
+        (plan.descents[0].steps, plan.patience.iterations)
+        for plan in plans
+        if plan.patience is not None
+    ]
+    assert found == [(steps, n) for steps in (5000, 10_000) for n in (2, 3, 5)]
 
 
 # Small enough for a processor: few images, one iteration a size, and two sizes.
@@ -120,9 +125,9 @@ SHORTER = (
     (r"batch 128", "batch 16"),
     (r"evaluate 256 batches", "evaluate 8 batches"),
     (r"width: 16", "width: 2"),
-    (r"for \d+ steps", "for 2 steps"),
+    (r"for (\d+|rollout) steps", "for 2 steps"),
     (r"for \d+ epochs", "for 1 epochs"),
-    (r"after \d+ iterations without", "after 1 iterations without"),
+    (r"after (\d+|patience) iterations without", "after 1 iterations without"),
     (r"blocks <= \d+", "blocks <= 6"),
     (r"repeat \d+ passes", "repeat 1 passes"),
     (r"stop after [\d_]+", "stop after 3"),

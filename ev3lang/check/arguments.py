@@ -13,6 +13,7 @@ from ev3lang.check.checking import Checking
 from ev3lang.check.expand import expand, walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
+from ev3lang.syntax.write import write_number
 
 
 @attrs.frozen
@@ -102,10 +103,10 @@ def counted(
     value = UNITS[unit].in_base(number.value)
     is_count = measures not in ("duration", "factor", "ratio", "difference")
     if is_count and (not isinstance(number.value, int) or number.value < 1):
-        checking.report(errors.out_of_range(number.span, words, "1 or more", number.span.text))
+        checking.report(errors.out_of_range(number.span, words, "1 or more", _read(number)))
         return None
     if not is_count and value < 0:
-        checking.report(errors.out_of_range(number.span, words, "0 or more", number.span.text))
+        checking.report(errors.out_of_range(number.span, words, "0 or more", _read(number)))
         return None
     return value
 
@@ -116,9 +117,15 @@ def whole(checking: Checking, number: tree.Number, what: str) -> int | None:
         checking.report(errors.wrong_unit(number.span, f"`{number.span.text}`", what))
         return None
     if not isinstance(number.value, int) or number.value < 1:
-        checking.report(errors.out_of_range(number.span, what, "1 or more", number.span.text))
+        checking.report(errors.out_of_range(number.span, what, "1 or more", _read(number)))
         return None
     return number.value
+
+
+def _read(number: tree.Number) -> str:
+    """The number as it is written; that of a param has the param's name as its place."""
+    text = number.span.text
+    return text if text[:1].isdigit() else write_number(number)
 
 
 def _unit_of(checking: Checking, number: tree.Number) -> str | None:

@@ -9,7 +9,8 @@ import attrs
 from ev3lang.catalog.index import AUGMENTATIONS
 from ev3lang.catalog.signature import DataSource, Type
 from ev3lang.check import declarations, errors, expressions, operations, operators, typed, types
-from ev3lang.check.arguments import counted, known_number, whole
+from ev3lang.check.amounts import counted, whole
+from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
 from ev3lang.syntax import tree
 

@@ -9,7 +9,7 @@ import attrs
 from ev3lang.catalog.index import OPTIMIZERS, PERTURBATIONS, STRATEGIES
 from ev3lang.catalog.optimizers import FIXED
 from ev3lang.check import errors, judging, operations, typed
-from ev3lang.check.arguments import counted, whole
+from ev3lang.check.amounts import ACCEPTED, counted, whole
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import expand, walk
 from ev3lang.source import Span
@@ -39,7 +39,7 @@ class Explorers:
             case tree.Perturb():
                 self._perturb(checking, item)
             case tree.Average():
-                count = whole(checking, item.count, "a count of accepted models")
+                count = whole(checking, item.count, ACCEPTED)
                 name = f"average of the last {item.count.span.text}"
                 if count is not None and self._is_new(checking, name, item.count.span):
                     self.averages.append(count)

@@ -219,11 +219,13 @@ def review_passes(checking: Checking) -> None:
         checking.report(errors.repeat_without_growth(each.span))
 
 
-def check_lengthen(checking: Checking, item: tree.Lengthen, steps: int | None) -> None:
-    """Report a cap on roll-outs below where they start."""
+def check_lengthen(
+    checking: Checking, item: tree.Lengthen, steps: int | None, most: float | None
+) -> None:
+    """Report a factor that lengthens nothing, or a cap on roll-outs below where they start."""
     if item.factor.value <= 1:
         checking.report(
             errors.out_of_range(item.factor.span, "the factor", "above 1x", item.factor.span.text)
         )
-    if item.cap is not None and steps is not None and item.cap.value < steps:
-        checking.report(errors.cap_below_start(item.cap.span, item.cap.value, steps))
+    if item.cap is not None and steps is not None and most is not None and most < steps:
+        checking.report(errors.cap_below_start(item.cap.span, most, steps))

@@ -19,7 +19,8 @@ from ev3lang.check import (
     reference,
     typed,
 )
-from ev3lang.check.arguments import counted, known_number
+from ev3lang.check.amounts import STEPS, counted, share
+from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import expand, walk
 from ev3lang.source import Span
@@ -81,7 +82,7 @@ def _descend(
     descents: list[typed.Descent],
     places: dict[str, Span],
 ) -> None:
-    steps = counted(checking, item.amount, "steps", "a count of steps, such as `100 steps`")
+    steps = counted(checking, item.amount, "steps", STEPS)
     chains = [optimizers.optimizer(checking, each) for each in item.optimizers]
     for written in item.losses:
         loss = descended(checking, written, models, block.model.text)
@@ -245,10 +246,11 @@ def _accept(
 def _confidence(checking: Checking, accept: tree.Accept) -> float | None:
     if accept.confidence is None:
         return power.DEFAULT_CONFIDENCE
-    amount = counted(checking, accept.confidence, "ratio", "a confidence, such as `95%`")
+    amount = share(checking, accept.confidence, "a confidence, such as `95%`")
     if amount is None or 0 < amount < 1:
         return None if amount is None else float(amount)
-    text = accept.confidence.span.text
+    is_literal = isinstance(accept.confidence, tree.Number)
+    text = accept.confidence.span.text if is_literal else f"{100 * amount:g}%"
     bounds = "above 0% and below 100%"
     checking.report(errors.out_of_range(accept.confidence.span, "a confidence", bounds, text))
     return None
@@ -352,7 +354,7 @@ def _after(checking: Checking, block: tree.After) -> typed.PatienceInfo | None:
             most = counted(checking, lengthen.cap, "steps", "a count of steps")
         elif longest is not None:
             most = LONGEST * longest
-        growth.check_lengthen(checking, lengthen, longest)
+        growth.check_lengthen(checking, lengthen, longest, most)
     if iterations is None:
         return None
     return typed.PatienceInfo(
@@ -372,8 +374,12 @@ def _explored(checking: Checking) -> tuple[str, ...]:
 def _longest_roll_out(checking: Checking) -> int | None:
     block = checking.names.explore
     items = block.items if block is not None else ()
-    steps = [int(each.amount.value) for each in items if isinstance(each, tree.Descend)]
-    return max(steps, default=None)
+    steps = [
+        counted(checking, each.amount, "steps", STEPS)
+        for each in items
+        if isinstance(each, tree.Descend)
+    ]
+    return max((int(each) for each in steps if each is not None), default=None)
 
 
 # ---------------------------------------------------------------- stop

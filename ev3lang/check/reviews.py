@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ev3lang.catalog.index import FUNCTIONS, SOURCES
 from ev3lang.check import declarations, errors, growth, optimizers, power, typed
+from ev3lang.check.amounts import ACCEPTED, STEPS, settled
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import expand, walk
 from ev3lang.syntax import tree
@@ -39,11 +40,11 @@ def review(
 def planned_iterations(checking: Checking) -> int | None:
     """The most iterations that the spec's stop allows, None where it counts none."""
     counts = [
-        int(each.amount.value)
+        settled(checking, each.amount, "iterations")
         for each in _stop_conditions(checking)
         if isinstance(each, tree.StopAfter) and each.amount.unit in ("iteration", "iterations")
     ]
-    return min(counts, default=None)
+    return min((int(each.value) for each in counts if each is not None), default=None)
 
 
 def _adapt_items(checking: Checking) -> tuple[tree.AdaptItem, ...]:
@@ -110,7 +111,10 @@ def _schedules(checking: Checking, iterations: int | None) -> None:
     for item in _explore_items(checking):
         if not isinstance(item, tree.Descend):
             continue
-        steps = int(item.amount.value)
+        number = settled(checking, item.amount, STEPS)
+        if number is None:
+            continue
+        steps = int(number.value)
         if resets:
             total = steps
         elif iterations is not None:
@@ -144,7 +148,8 @@ def _schedule(
 def _averages(checking: Checking, iterations: int | None) -> None:
     for item in _explore_items(checking):
         if isinstance(item, tree.Average):
-            count = item.count.value
+            number = settled(checking, item.count, ACCEPTED)
+            count = 0 if number is None else number.value
             if count == 1:
                 checking.report(
                     errors.out_of_range(item.count.span, "an average", "of 2 or more", 1)

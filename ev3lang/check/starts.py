@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from ev3lang.check import errors, phases, typed
-from ev3lang.check.arguments import counted
+from ev3lang.check.amounts import counted
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import expand, walk
 from ev3lang.check.optimizers import optimizer

@@ -14,6 +14,7 @@ from ev3lang.analysis import Analysis, default_name
 from ev3lang.catalog.index import FUNCTIONS, GROWTH, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES
 from ev3lang.catalog.signature import Option
 from ev3lang.check import data, declarations, judging, models, reference, sweeps, typed
+from ev3lang.check.amounts import settled, share
 from ev3lang.check.checking import Checking
 from ev3lang.check.phases import DEFAULT_EVALUATION
 from ev3lang.check.power import DEFAULT_CONFIDENCE
@@ -22,7 +23,7 @@ from ev3lang.diagnostics.diagnostic import NOT_BUILT
 from ev3lang.explain.values import counted, grouped, listed, percent, written
 from ev3lang.source import Span
 from ev3lang.syntax import tree
-from ev3lang.syntax.write import write_expression, write_number, write_type
+from ev3lang.syntax.write import write_amount, write_expression, write_type
 
 WIDTH = 96
 
@@ -247,7 +248,8 @@ class _Spec:
                     own = [each for each in item.losses if not self.archives_in(each)]
                     total += len(own) * len(item.optimizers)
                 case tree.Perturb():
-                    total += int(item.amount.value)
+                    draws = settled(self.checking, item.amount, "draws")
+                    total += 0 if draws is None else int(draws.value)
                 case tree.Evolve() | tree.Average():
                     total += 1
         return total
@@ -327,7 +329,7 @@ class _Spec:
                 case tree.KnownItem():
                     which = f"where {item.mask.text}" if item.mask is not None else ""
                     if item.amount is not None:
-                        which = f"for {write_number(item.amount)}"
+                        which = f"for {write_amount(item.amount)}"
                     lines.append(f"{item.field.text} known only {which} {self.at(item)}")
                 case tree.Batch():
                     batch = item
@@ -343,8 +345,8 @@ class _Spec:
         return lines
 
     def batch(self, item: tree.Batch) -> str:
-        parts = "" if item.parts is None else f" in {write_number(item.parts)}"
-        return f"{write_number(item.size)}{parts}"
+        parts = "" if item.parts is None else f" in {write_amount(item.parts)}"
+        return f"{write_amount(item.size)}{parts}"
 
     # ------------------------------------------------------------ models
 
@@ -399,7 +401,7 @@ class _Spec:
             case tree.TrainedBy():
                 return (
                     f"trained once before the run: descends {write_expression(item.loss)} with "
-                    f"{write_expression(item.optimizer)} for {write_number(item.amount)} "
+                    f"{write_expression(item.optimizer)} for {write_amount(item.amount)} "
                     f"on the explore split, then frozen {self.at(item)}"
                 )
             case tree.FromCheckpoint():
@@ -442,7 +444,7 @@ class _Spec:
             if isinstance(each, tree.Objective):
                 what = f"objective {each.name.text}: {each.direction}"
                 if each.target is not None:
-                    target = f", target {write_number(each.target)}"
+                    target = f", target {write_amount(each.target)}"
             if each.range is not None:
                 target += f", in {write_expression(each.range)}"
             lines.append(f"{what} {write_expression(each.value)}{target} {self.at(each)}")
@@ -502,11 +504,11 @@ class _Spec:
                             by = f", for each member of {listed(taught)}" if taught else ""
                             lines.append(
                                 f"descend {write_expression(loss)} with {chain} for "
-                                f"{write_number(item.amount)}{by} {self.at(loss)}"
+                                f"{write_amount(item.amount)}{by} {self.at(loss)}"
                             )
                 case tree.Evolve():
                     strategy = write_expression(item.strategy)
-                    amount = write_number(item.amount)
+                    amount = write_amount(item.amount)
                     lines.append(
                         f"evolve {item.objective.text} with {strategy} for {amount}, without "
                         f"gradients {self.at(item)}"
@@ -519,16 +521,16 @@ class _Spec:
                 case tree.Perturb():
                     strategy = write_expression(item.strategy)
                     lines.append(
-                        f"perturb with {strategy} for {write_number(item.amount)} {self.at(item)}"
+                        f"perturb with {strategy} for {write_amount(item.amount)} {self.at(item)}"
                     )
                 case tree.Mutate():
-                    factors = listed(map(write_number, item.factors), "or")
+                    factors = listed(map(write_amount, item.factors), "or")
                     lines.append(
                         f"{item.hyperparameter.text} changed by a drawn {factors} for each "
                         f"descent, kept if it wins {self.at(item)}"
                     )
                 case tree.Average():
-                    count = write_number(item.count)
+                    count = write_amount(item.count)
                     lines.append(
                         f"the average of the last {count} accepted models is a candidate from "
                         f"the second acceptance on {self.at(item)}"
@@ -632,14 +634,14 @@ class _Spec:
         lines += self.move(block) if widths is None else _competition(*widths)
         evaluate = _first(block.items, tree.Evaluate)
         if evaluate is not None or is_endless:
-            value = "" if evaluate is None else write_number(evaluate.amount)
+            value = "" if evaluate is None else write_amount(evaluate.amount)
             plain = f"{DEFAULT_EVALUATION} batches"
             lines.append(self.setting("evaluate", evaluate, value, plain))
         for item in block.items:
             if isinstance(item, tree.After):
                 lines += self.after(item, is_bounded=widths is None)
             elif isinstance(item, tree.Repeat):
-                passes = write_number(item.amount)
+                passes = write_amount(item.amount)
                 lines.append(
                     f"{passes}, each from the smallest model, with fresh weights, to where limits "
                     f"stop growth; then the run ends {self.at(item)}"
@@ -664,7 +666,7 @@ class _Spec:
         self, accept: tree.Accept, *, is_bounded: bool, is_endless: bool
     ) -> Iterator[str]:
         objective = "the leading objective" if accept.objective is None else accept.objective.text
-        margin = "" if accept.margin is None else f" by {write_number(accept.margin)}"
+        margin = "" if accept.margin is None else f" by {write_amount(accept.margin)}"
         where = "fresh examples" if is_endless else "the adapt split"
         yield f"accept when {objective} improves{margin} on {where} {self.at(accept)}"
         if not is_bounded:
@@ -672,7 +674,7 @@ class _Spec:
         scope = accept.scope or "over the run"
         given, fraction = accept.confidence, DEFAULT_CONFIDENCE
         if given is not None:
-            fraction = given.value / (100 if given.unit == "%" else 1)
+            fraction = share(self.checking, given, "a confidence") or DEFAULT_CONFIDENCE
         value = f"{percent(fraction)} {scope}"
         yield self.setting("confidence", given, value, value)
         error = percent(1 - fraction)
@@ -688,7 +690,7 @@ class _Spec:
         lacking = "with neither an acceptance nor a new best of current on assess"
         if not is_bounded:
             lacking = "without an acceptance"
-        amount = write_number(block.amount)
+        amount = write_amount(block.amount)
         yield f"after {amount} without progress {self.at(block)}, {lacking}:"
         for item in block.items:
             match item:
@@ -701,8 +703,8 @@ class _Spec:
                 case tree.Limit():
                     yield f"  only while {write_expression(item.condition)} {self.at(item)}"
                 case tree.Lengthen():
-                    cap = "" if item.cap is None else f" up to {write_number(item.cap)}"
-                    factor = write_number(item.factor)
+                    cap = "" if item.cap is None else f" up to {write_amount(item.cap)}"
+                    factor = write_amount(item.factor)
                     yield f"  explore {factor} as long{cap} {self.at(item)}"
                 case tree.Restart():
                     yield (
@@ -725,7 +727,7 @@ class _Spec:
         for condition in stop.conditions:
             match condition:
                 case tree.StopAfter():
-                    words.append(f"after {write_number(condition.amount)}")
+                    words.append(f"after {write_amount(condition.amount)}")
                 case tree.StopWhen():
                     words.append(f"when {write_expression(condition.condition)}")
                 case tree.StopTargets():

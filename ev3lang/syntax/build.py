@@ -12,7 +12,18 @@ from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source, Span
 from ev3lang.syntax import errors, tree
 from ev3lang.syntax.comments import documentation_above
-from ev3lang.syntax.tree import Call, Expression, Name, Node, Number, Range, String, TypeExpression
+from ev3lang.syntax.tree import (
+    Amount,
+    Call,
+    Expression,
+    Name,
+    Node,
+    Number,
+    Quantity,
+    Range,
+    String,
+    TypeExpression,
+)
 from ev3lang.syntax.words import Token, Tree
 
 # A tree deeper than this is a slip or an attack, and later stages walk trees by recursion.
@@ -410,13 +421,13 @@ class _TreeBuilder:
         return tree.DeriveItem(name, value, type_, span=span)
 
     def _known(self, span: Span, field: Name, _known: Token, by: Token, what: Node) -> Node:
-        if isinstance(what, Number):
+        if isinstance(what, Number | Quantity):
             return tree.KnownItem(field, amount=what, span=span)
         assert isinstance(what, Name), by
         return tree.KnownItem(field, mask=what, span=span)
 
     def _batch(
-        self, span: Span, _batch: Token, size: Number, _in: Token | None, parts: Number | None
+        self, span: Span, _batch: Token, size: Amount, _in: Token | None, parts: Amount | None
     ) -> Node:
         return tree.Batch(size, parts, span=span)
 
@@ -463,7 +474,7 @@ class _TreeBuilder:
         _with: Token,
         optimizer: Expression,
         _for: Token,
-        amount: Number,
+        amount: Amount,
     ) -> Node:
         return tree.TrainedBy(loss, optimizer, amount, span=span)
 
@@ -494,7 +505,7 @@ class _TreeBuilder:
         _with: Token,
         optimizers: _Several,
         _for: Token,
-        amount: Number,
+        amount: Amount,
     ) -> Node:
         return tree.Descend(losses.nodes, optimizers.nodes, amount, span=span)
 
@@ -506,7 +517,7 @@ class _TreeBuilder:
         _with: Token,
         strategy: Expression,
         _for: Token,
-        amount: Number,
+        amount: Amount,
     ) -> Node:
         return tree.Evolve(objective, strategy, amount, span=span)
 
@@ -517,7 +528,7 @@ class _TreeBuilder:
         _with: Token,
         strategy: Expression,
         _for: Token,
-        amount: Number,
+        amount: Amount,
     ) -> Node:
         return tree.Perturb(strategy, amount, span=span)
 
@@ -527,7 +538,7 @@ class _TreeBuilder:
         return tree.Mutate(name, factors.nodes, span=span)
 
     def _average(
-        self, span: Span, _average: Token, _last: Token, count: Number, _accepted: Token
+        self, span: Span, _average: Token, _last: Token, count: Amount, _accepted: Token
     ) -> Node:
         return tree.Average(count, span=span)
 
@@ -571,7 +582,7 @@ class _TreeBuilder:
         margin: Number | None,
         _with: Token | None,
         _confidence: Token | None,
-        confidence: Number | None,
+        confidence: Amount | None,
         scope: _Words | None,
     ) -> Node:
         return tree.Accept(
@@ -588,7 +599,7 @@ class _TreeBuilder:
     def _rule(self, span: Span, _rule: Token, rule: Name | Call) -> Node:
         return tree.Rule(rule, span=span)
 
-    def _evaluate(self, span: Span, _evaluate: Token, amount: Number) -> Node:
+    def _evaluate(self, span: Span, _evaluate: Token, amount: Amount) -> Node:
         return tree.Evaluate(amount, span=span)
 
     def _move(self, span: Span, _move: Token, *mode: Token) -> Node:
@@ -598,7 +609,7 @@ class _TreeBuilder:
         self,
         span: Span,
         _after: Token,
-        amount: Number,
+        amount: Amount,
         _without: Token,
         _progress: Token,
         block: _Several,
@@ -626,20 +637,20 @@ class _TreeBuilder:
         factor: Number,
         _up: Token | None,
         _to: Token | None,
-        cap: Number | None,
+        cap: Amount | None,
     ) -> Node:
         return tree.Lengthen(factor, cap, span=span)
 
     def _restart(self, span: Span, *_words: Token) -> Node:
         return tree.Restart(span=span)
 
-    def _repeat(self, span: Span, _repeat: Token, amount: Number, *_words: Token) -> Node:
+    def _repeat(self, span: Span, _repeat: Token, amount: Amount, *_words: Token) -> Node:
         return tree.Repeat(amount, span=span)
 
     def _stop(self, span: Span, *parts: Any) -> Node:
         return tree.Stop(_nodes(parts), span=span)
 
-    def _stop_after(self, span: Span, _after: Token, amount: Number) -> Node:
+    def _stop_after(self, span: Span, _after: Token, amount: Amount) -> Node:
         return tree.StopAfter(amount, span=span)
 
     def _stop_when(self, span: Span, _when: Token, condition: Expression) -> Node:
@@ -754,6 +765,11 @@ class _TreeBuilder:
             sign = attrs.evolve(span, start=span.end - 1)
             return self.numeral(token[:-1], span, token[-1], sign)
         return self.numeral(token, span)
+
+    def _quantity(self, span: Span, param: Name, unit: Token | None) -> Quantity:
+        if unit is None:
+            return Quantity(param, span=span)
+        return Quantity(param, str(unit), self.place(unit), span=span)
 
     def numeral(
         self, digits: str, span: Span, unit: str | None = None, unit_span: Span | None = None

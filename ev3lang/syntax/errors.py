@@ -255,7 +255,8 @@ def expectations(
             if not choices and not rest - {"END", "RBRACE", "$END"}:
                 choices.append("a unit")
         elif statement or len(rest) < _MANY:
-            choices.append(_NAMES.get((head, last), "a name"))
+            is_amount = choices == ["a number"]
+            choices.append("a param" if is_amount else _NAMES.get((head, last), "a name"))
     if "STRING" in rest:
         rest.discard("STRING")
         choices.append("a string")
@@ -316,7 +317,21 @@ _VALUES = {
     ("optimizer", "="): "an optimizer",
 }
 
+# Behind these an amount stands: a number with its unit, or a param with it.
+_AMOUNTS = (
+    ("descend", "for"),
+    ("evolve", "for"),
+    ("perturb", "for"),
+    ("trained", "for"),
+    ("evaluate", "evaluate"),
+    ("after", "after"),
+    ("stop", "after"),
+    ("lengthen", "to"),
+    ("repeat", "repeat"),
+)
+
 _NAMES = {
+    **dict.fromkeys(_AMOUNTS, "a unit"),
     ("model", ":"): "a field or a type",
     ("model", "->"): "a type",
     ("param", ":"): "a type",

@@ -65,6 +65,18 @@ class Number(Node):
 
 
 @attrs.frozen(eq=False, repr=False)
+class Quantity(Node):
+    """`rollout steps`: as many as a param says, in the unit that is written behind it, or None."""
+
+    param: Name
+    unit: str | None = None
+    unit_span: Span | None = attrs.field(default=None, eq=False, repr=False)
+
+
+Amount: TypeAlias = Number | Quantity
+
+
+@attrs.frozen(eq=False, repr=False)
 class String(Node):
     """`"data/images.npz"`, without its quotes and with its escapes undone."""
 
@@ -184,8 +196,8 @@ class Setting(Node):
 class Batch(Node):
     """`batch 512 in 4 parts`."""
 
-    size: Number
-    parts: Number | None = None
+    size: Amount
+    parts: Amount | None = None
 
 
 # ---------------------------------------------------------------- data
@@ -272,7 +284,7 @@ class KnownItem(Node):
     """`shown known for 100 examples`, or `shown known where has_label` by the file's mask."""
 
     field: Name
-    amount: Number | None = None
+    amount: Amount | None = None
     mask: Name | None = None
 
 
@@ -290,7 +302,7 @@ class TrainedBy(Node):
 
     loss: Expression
     optimizer: Expression
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -326,7 +338,7 @@ class Descend(Node):
 
     losses: tuple[Expression, ...]
     optimizers: tuple[Expression, ...]
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -335,7 +347,7 @@ class Evolve(Node):
 
     objective: Name
     strategy: Expression
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -343,7 +355,7 @@ class Perturb(Node):
     """`perturb with gaussian(0.01) for 2 draws`."""
 
     strategy: Expression
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -358,7 +370,7 @@ class Mutate(Node):
 class Average(Node):
     """`average last 5 accepted`."""
 
-    count: Number
+    count: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -421,7 +433,7 @@ class Accept(Node):
 
     objective: Name | None
     margin: Number | None = None
-    confidence: Number | None = None
+    confidence: Amount | None = None
     scope: Literal["over the run", "each time"] | None = None
 
 
@@ -441,7 +453,7 @@ class Rule(Node):
 class Evaluate(Node):
     """`evaluate 8 batches`."""
 
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -471,7 +483,7 @@ class Lengthen(Node):
     """`lengthen exploration 1.5x up to 400 steps`."""
 
     factor: Number
-    cap: Number | None = None
+    cap: Amount | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -486,7 +498,7 @@ AfterItem: TypeAlias = Grow | Limit | Lengthen | Restart
 class After(Node):
     """`after 5 iterations without progress { … }`."""
 
-    amount: Number
+    amount: Amount
     items: tuple[AfterItem, ...]
 
 
@@ -494,14 +506,14 @@ class After(Node):
 class Repeat(Node):
     """`repeat 5 passes from smallest`."""
 
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)
 class StopAfter(Node):
     """`after 60 iterations`, `after 20 min`."""
 
-    amount: Number
+    amount: Amount
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -44,6 +44,13 @@ def write_number(number: tree.Number) -> str:
     return digits + ("" if number.unit in ("%", "x") else " ") + number.unit
 
 
+def write_amount(amount: tree.Amount) -> str:
+    """A number as one would write it, or a param with the unit behind it: `rollout steps`."""
+    if isinstance(amount, tree.Number):
+        return write_number(amount)
+    return amount.param.text + ("" if amount.unit is None else f" {amount.unit}")
+
+
 def _words(expression: tree.Expression, binding: int) -> Iterator[Word]:
     """In parentheses where it binds looser than what stands around it."""
     own = _binding_of(expression)

@@ -80,6 +80,22 @@ def test_it_is_told_where_it_is() -> None:
     assert near / total >= 0.9
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("explore net { descend a with sgd(0.1) for }", "expected a number or a param, found `}`"),
+        ("adapt net { evaluate }", "expected a number or a param, found `}`"),
+        ("adapt net { stop after }", "expected a number or a param, found `}`"),
+        (
+            "adapt net { after without progress { restart from smallest } }",
+            "expected a unit or `without`, found `progress`",
+        ),
+    ],
+)
+def test_an_amount_that_is_missing(body: str, message: str) -> None:
+    assert the_one(body).message == message
+
+
 def test_what_is_not_faulty_is_kept() -> None:
     text = SPEC["distill_and_grow"]
     whole, _ = parse(Source("a.ev3", text))
@@ -100,7 +116,7 @@ def test_several_mistakes_are_each_told() -> None:
         ("metric top3 = label", "metric top3 label"),
         ("descend hard, soft(T: 1)", "descend hard soft(T: 1)"),
         ("rank by accuracy then", "rank accuracy then"),
-        ("stop after 60 iterations", "stop after iterations"),
+        ("stop after 60 iterations", "stop 60 iterations"),
     ):
         assert old in text
         text = text.replace(old, new)
