@@ -1315,6 +1315,18 @@ def teacher_split_unknown(span: Span, field: str) -> Diagnostic:
     )
 
 
+def stale_scores(span: Span, image: str, scores: str) -> Diagnostic:
+    """Stored outputs of a teacher for examples that are augmented while exploring."""
+    return Diagnostic(
+        code="stale-scores",
+        message=f"`{scores}` tells what a teacher made of `{image}` as it is stored, and this "
+        "changes it in every step",
+        span=span,
+        severity="warning",
+        help="store augmented copies with their outputs, or let the spec apply the teacher",
+    )
+
+
 def checkpoint_split_unknown(span: Span, model: str) -> Diagnostic:
     """Weights from a file that doesn't say what they were trained on."""
     return Diagnostic(

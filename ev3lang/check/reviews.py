@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ev3lang.catalog.index import FUNCTIONS, SOURCES
+from ev3lang.catalog.signature import SCORES
 from ev3lang.check import declarations, errors, growth, optimizers, power, typed
 from ev3lang.check.amounts import ACCEPTED, STEPS, settled
 from ev3lang.check.checking import Checking
@@ -34,6 +35,7 @@ def review(
     _models(checking, models)
     _inputs(checking, info)
     _leaks(checking, objectives)
+    _stale(checking, info)
     _futures(checking, models)
 
 
@@ -243,6 +245,41 @@ def _leaks(checking: Checking, objectives: Mapping[str, typed.ObjectiveInfo | No
                     kind = item.type.head.text
                     if kind in ("logits", "probs", "log_probs"):
                         checking.report(errors.teacher_split_unknown(item.span, item.name.text))
+
+
+def _stale(checking: Checking, info: typed.DataInfo | None) -> None:
+    """Stored outputs in a loss beside a model whose input is another one in each step."""
+    places = {
+        item.field.text: item.span
+        for declaration in checking.names.declared.values()
+        if isinstance(declaration, tree.Data)
+        for item in declaration.items
+        if isinstance(item, tree.AugmentItem)
+    }
+    if info is None or not info.augmented:
+        return
+    # mixup weighs the losses with both outputs
+    changing = {
+        each.field
+        for each in info.augmented
+        if any(operation.name != "mixup" for operation in each.operations)
+    }
+    for loss in checking.losses.values():
+        if loss is None:
+            continue
+        parts = list(walk(expand(loss.value, checking.values, {})))
+        seen = {
+            part.name
+            for model in parts
+            if isinstance(model, typed.Forward)
+            for given in model.inputs
+            for part in walk(given)
+            if isinstance(part, typed.Field)
+        }
+        for part in parts:
+            if isinstance(part, typed.Field) and part.facts.type.kind in SCORES:
+                for name in sorted(seen & changing):
+                    checking.report(errors.stale_scores(places[name], name, part.name))
 
 
 def _futures(checking: Checking, models: Mapping[str, typed.ModelInfo | None]) -> None:
