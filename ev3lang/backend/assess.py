@@ -190,6 +190,18 @@ def _without_breakers(are_finite: Array, keeps: Array) -> Array:
 # ---------------------------------------------------------------- who is best, and who leads
 
 
+def furthest(keys: Sequence[ObjectivePlan], values: Values) -> Array:
+    """[] int32, the key that is furthest from its target.
+
+    A distance is in widths of the range that is known, else in sizes of the target. Where all
+    targets are reached, the one that is passed by least.
+    """
+    distances = [
+        key.sign * (_target(key) - jnp.mean(values[key.name])) / _unit(key) for key in keys
+    ]
+    return jnp.argmax(jnp.stack(distances)).astype(jnp.int32)
+
+
 @attrs.frozen(eq=False)
 class _Compared:
     """K candidates beside each other and beside current.
@@ -213,22 +225,10 @@ class _Compared:
         return key.sign * self.scores[:, names.index(key.name)]
 
     def leading(self) -> Array:
-        """[] int32, the key that is furthest from its target, by current on assess.
-
-        A distance is in widths of the range that is known, else in sizes of the target. Where all
-        targets are reached, the one that is passed by least.
-        """
+        """[] int32, the key that is furthest from its target, by current on assess."""
         if self.plan.ranking.kind != "priority":
             return jnp.int32(0)
-        keys = self.plan.ranking.keys
-        return jnp.argmax(
-            jnp.stack(
-                [
-                    key.sign * (_target(key) - jnp.mean(self.current_values[key.name])) / _unit(key)
-                    for key in keys
-                ]
-            )
-        ).astype(jnp.int32)
+        return furthest(self.plan.ranking.keys, self.current_values)
 
     def best(self, alive: Array, leading: Array) -> Array:
         """[] int32, the best of those that are alive, `[K]` bool."""

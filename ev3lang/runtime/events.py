@@ -158,6 +158,7 @@ class Grown:
                  a part of the largest output; None where the function isn't kept
     number_of_pass   which of the run's passes goes on, from 1
     trials       of `best of`, each growth that was tried, in the order of the spec; else empty
+    tried_by     the objectives that assess ranked them by
     members      the models that archives hold from now on
     """
 
@@ -167,6 +168,7 @@ class Grown:
     max_output_change: float | None
     number_of_pass: int = 1
     trials: tuple[Trial, ...] = ()
+    tried_by: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
 
 
@@ -280,6 +282,7 @@ def line(event: Event) -> dict[str, Any] | None:
                 "parameters": dict(event.parameters),
                 "max_output_change": number(event.max_output_change),
                 "trials": [trial_json(trial) for trial in event.trials],
+                "tried_by": list(event.tried_by),
                 "members": list(event.members),
             }
         case Closed():

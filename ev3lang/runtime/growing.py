@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import succession
+from ev3lang.backend import fronts, succession
+from ev3lang.backend.assess import furthest
+from ev3lang.backend.claims import keeps_all
 from ev3lang.backend.elders import OneOf
 from ev3lang.backend.emit import Program
 from ev3lang.backend.growth import grow_group, shaped, warm
@@ -21,7 +23,16 @@ from ev3lang.plan import stages, work
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.growth.copies import written
 from ev3lang.plan.memory import memory
-from ev3lang.plan.plan import Architecture, Challenger, ModelPlan, Operation, Plan, Reference
+from ev3lang.plan.plan import (
+    Architecture,
+    Challenger,
+    ModelPlan,
+    ObjectivePlan,
+    Operation,
+    Plan,
+    Ranking,
+    Reference,
+)
 from ev3lang.plan.stages import Member
 from ev3lang.runtime import device
 from ev3lang.runtime.events import Grown, Scores, Trial
@@ -166,6 +177,7 @@ class Step:
     before, after   the programs of the two, and all models' weights in them, on the host
     state    what the next stage goes on with, on the device
     tried    where several were: the one that goes on, then all in the order of the spec
+    tried_by the objectives that assess ranked them by
     """
 
     way: Way
@@ -174,6 +186,7 @@ class Step:
     after: tuple[Program, Params]
     state: RunState
     tried: tuple[Tried, ...] = ()
+    tried_by: tuple[str, ...] = ()
 
 
 @attrs.frozen(eq=False)
@@ -359,6 +372,7 @@ class Stages:
         self.keep(state)
         prepared = list(self._prepared(facts))
         tried: tuple[Tried, ...] = ()
+        tried_by: tuple[ObjectivePlan, ...] = ()
         if len(prepared) == 1:
             (chosen,) = prepared
             placed, current = self._entered(chosen, state, is_trial=False)
@@ -366,7 +380,9 @@ class Stages:
             all_tried = [
                 _try(each, *self._entered(each, state, is_trial=True)) for each in prepared
             ]
-            best = all_tried[_best(self.base, [each.values for each in all_tried])]
+            values = [each.values for each in all_tried]
+            tried_by = ranked_by(self.base.ranking, state.current_values)
+            best = all_tried[best_tried(self.base, tried_by, values, state.accepted_values)]
             tried = (best, *all_tried)
             chosen, current = best.prepared, best.current
             placed = _behind(best, all_tried)
@@ -377,6 +393,7 @@ class Stages:
             (_program(chosen), {**state.frozen, **current}),
             placed,
             tried,
+            tuple(key.name for key in tried_by),
         )
         self._enter(chosen, state)
         return step
@@ -464,6 +481,7 @@ class Stages:
                 )
                 for each in step.tried[1:]
             ),
+            tried_by=step.tried_by,
             members=tuple(each.member.model.name for each in self.members),
         )
 
@@ -558,14 +576,39 @@ def _try(prepared: Prepared, state: RunState, current: Params) -> Tried:
     return Tried(prepared, current, after, ring, closing, int(code), seen, values)
 
 
-def _best(plan: Plan, values: Sequence[Values]) -> int:
-    """Which of several models on the same assess examples is best by the ranking's keys.
+def ranked_by(ranking: Ranking, before: Values) -> tuple[ObjectivePlan, ...]:
+    """The objectives that growths are ranked by.
 
-    By the first; those within one paired standard error of its best by the next, and so on.
+    before   the values of current before it grew: by priority the one that they leave furthest
+             from its target leads
     """
-    alive = list(range(len(values)))
-    for key in plan.ranking.keys:
-        of_key = [key.sign * np.asarray(each[key.name], np.float64) for each in values]
+    if ranking.kind != "priority":
+        return ranking.keys
+    return (ranking.keys[int(furthest(ranking.keys, before))],)
+
+
+def best_tried(
+    plan: Plan, keys: Sequence[ObjectivePlan], values: Sequence[Values], accepted: Values
+) -> int:
+    """Which of several growths assess ranks first, as it would rank candidates.
+
+    values   of current behind each trial, on the same assess examples
+    Where some keep every guard beside accepted, the others are out. Of a front's members the one
+    with the largest hypervolume; else the best by the first key, and of those within one paired
+    standard error of it the best by the next, and so on.
+    """
+    keeps = [bool(keeps_all(plan.guards, each, accepted)) for each in values]
+    alive = [k for k, is_kept in enumerate(keeps) if is_kept or not any(keeps)]
+    by_key = [
+        [key.sign * np.asarray(each[key.name], np.float64) for each in values] for key in keys
+    ]
+    if plan.ranking.kind == "pareto":
+        means = [[np.mean(of_key[k]) for of_key in by_key] for k in range(len(values))]
+        points, is_alive = jnp.asarray(means, jnp.float32), jnp.zeros(len(values), bool)
+        is_alive = is_alive.at[jnp.asarray(alive)].set(True)
+        volumes = fronts.volumes(points, fronts.worst(keys, points, is_alive))
+        return int(jnp.argmax(jnp.where(fronts.is_on_front(points, is_alive), volumes, -jnp.inf)))
+    for of_key in by_key:
         top = max(alive, key=lambda k: float(np.mean(of_key[k])))
         alive = [k for k in alive if k == top or _is_level(of_key[k] - of_key[top])]
     return top

@@ -130,6 +130,7 @@ class Stage:
                     largest output; None where the function wasn't kept, and at a start
     members         the models that archives held, by name
     trials          the growths that `best of` tried, in the order of the spec
+    tried_by        the objectives that assess ranked them by
     """
 
     operation: str | None
@@ -144,6 +145,7 @@ class Stage:
     max_output_change: float | None = None
     members: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
+    tried_by: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -628,6 +630,7 @@ class Tally:
                 max_output_change=grown.max_output_change,
                 members=grown.members,
                 trials=grown.trials,
+                tried_by=grown.tried_by,
             )
         )
         if grown.max_output_change is None:
@@ -868,6 +871,7 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
         "max_output_change": number(stage.max_output_change),
         "members": list(stage.members),
         "trials": [trial_json(each) for each in stage.trials],
+        "tried_by": list(stage.tried_by),
     }
 
 
@@ -880,7 +884,9 @@ def _stage(value: Mapping[str, Any]) -> Stage:
         )
         for each in value["trials"]
     )
-    return Stage(**{**value, "members": tuple(value["members"]), "trials": trials})
+    # Reports of the first runs that grew don't say by what trials were ranked.
+    listed = {key: tuple(value.get(key, ())) for key in ("members", "tried_by")}
+    return Stage(**{**value, **listed, "trials": trials})
 
 
 def interval_of(value: Mapping[str, Any]) -> Interval:

@@ -403,9 +403,9 @@ def _growth_line(plan: Plan, grown: Grown, before: Mapping[str, int]) -> str:
     else:
         parts.append(_change_text(grown.max_output_change))
     if grown.trials:
-        key = plan.ranking.keys[0]
-        tried = _tried_text(grown.trials, key.name, _objective_text(key))
-        parts.append(f"tried, {key.name} on assess: {tried}")
+        texts = {key.name: _objective_text(key) for key in plan.ranking.keys}
+        tried = _tried_text(grown.trials, {name: texts[name] for name in grown.tried_by})
+        parts.append(f"tried, {tried}")
     if grown.members:
         parts.append(f"archived: {', '.join(grown.members)}")
     return f"after iteration {grown.iteration}: {'; '.join(parts)}"
@@ -432,9 +432,17 @@ def _power_text(value: float) -> str:
     return "0" if value == 0 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def _tried_text(trials: Iterable[Trial], by: str, value: Callable[[float], str]) -> str:
-    """`widen(2x) 93.1%, deepen(1) 92.8%`."""
-    return ", ".join(f"{each.operation} {value(each.scores[by].value)}" for each in trials)
+def _tried_text(trials: Iterable[Trial], texts: Mapping[str, Callable[[float], str]]) -> str:
+    """`accuracy on assess: widen(2x) 93.1%, deepen(1) 92.8%`.
+
+    texts   how a value of each objective is written that they were ranked by
+    """
+    values = [
+        f"{trial.operation} "
+        + " and ".join(text(trial.scores[name].value) for name, text in texts.items())
+        for trial in trials
+    ]
+    return f"{' and '.join(texts)} on assess: {', '.join(values)}"
 
 
 def _point_title(started: PointStarted) -> str:
@@ -564,8 +572,10 @@ def _grew(report: Report, width: int) -> Iterable[RenderableType]:
     yield table
     for stage in report.stages:
         if stage.trials:
-            tried = _tried_text(stage.trials, report.ranked_by, value)
-            yield Text(f"tried after iteration {stage.first - 1}: {tried}")
+            texts = {name: _quantity_text(report.quantities[name]) for name in stage.tried_by}
+            yield Text(
+                f"tried after iteration {stage.first - 1}, {_tried_text(stage.trials, texts)}"
+            )
     if members := report.stages[-1].members:
         yield Text(f"archived: {', '.join(members)}")
     shown = [legend for heading, legend in legends.items() if heading in headings]

@@ -118,6 +118,7 @@ WIDENED = Grown(
         Trial("widen(2x)", 83, {"accuracy": wilson(15, 23)}),
         Trial("deepen(1)", 73, {"accuracy": wilson(13, 23)}),
     ),
+    tried_by=("accuracy",),
     members=("peers at 43",),
 )
 AGAIN = Grown(4, None, {"net": 43}, None, number_of_pass=2, members=("peers at 43", "peers at 83"))
@@ -238,6 +239,7 @@ def test_each_size_has_its_own_iterations_steps_and_acceptances() -> None:
         max_output_change=2.6e-7,
         members=("peers at 43",),
         trials=WIDENED.trials,
+        tried_by=("accuracy",),
     )
     # The last query of all belongs to the last size.
     assert (third.number_of_pass, third.first, third.last, third.acceptances) == (2, 5, 5, 1)
@@ -347,7 +349,7 @@ def test_the_report_has_a_line_for_each_size(
         ["pass 2: start", "5 to 5", "43", "20", "1", "39.1%", "39.1%"],
     ]
     table = text.split("How it grew\n")[1].split("What was accepted")[0]
-    assert "tried after iteration 2: widen(2x) 65.2%, deepen(1) 56.5%" in table
+    assert "tried after iteration 2, accuracy on assess: widen(2x) 65.2%, deepen(1) 56.5%" in table
     assert "archived: peers at 43, peers at 83" in table
 
 
