@@ -3,63 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend import fronts, succession
-from ev3lang.backend.assess import furthest
-from ev3lang.backend.claims import keeps_all
+from ev3lang.backend import succession
 from ev3lang.backend.elders import OneOf
 from ev3lang.backend.emit import Program
-from ev3lang.backend.growth import grow_group, shaped, warm
+from ev3lang.backend.growth import grow_group, shaped
 from ev3lang.backend.keys import named
-from ev3lang.backend.state import Params, Record, RunState, Values
+from ev3lang.backend.state import Params, Record, RunState
 from ev3lang.plan import stages, work
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.growth.copies import written
-from ev3lang.plan.memory import memory
 from ev3lang.plan.plan import (
     Architecture,
     Challenger,
     ModelPlan,
     ObjectivePlan,
-    Operation,
     Plan,
-    Ranking,
     Reference,
 )
 from ev3lang.plan.stages import Member
-from ev3lang.runtime import device
+from ev3lang.runtime.ahead import SEEN, Facts, Prepared, Way, compile_stage, require_room
 from ev3lang.runtime.events import Grown, Scores, Trial
 from ev3lang.runtime.faults import MemoryFault
-from ev3lang.runtime.interrupts import computed, worded
-
-SEEN = 512
-"""Assess examples on which outputs before and after a growth are compared."""
-
-
-@attrs.frozen
-class Way:
-    """Where a run may go on: by a growth, or from the smallest models again.
-
-    operation   None for a new start
-    """
-
-    operation: Operation | None
-    architecture: Architecture
-
-    @property
-    def keeps_function(self) -> bool:
-        return self.operation is not None and self.operation.name != "fresh"
-
-    @property
-    def words(self) -> str:
-        return "from the smallest again" if self.operation is None else written(self.operation)
+from ev3lang.runtime.interrupts import worded
+from ev3lang.runtime.trials import Tried, behind, best_tried, ranked_by, try_growth
 
 
 @attrs.frozen(eq=False)
@@ -76,97 +48,6 @@ class Kept:
     params: Params
     own: Params
     score: float
-
-
-Told: TypeAlias = Mapping[str, Any]
-"""Small arrays of a state by name, which travel to the host with a segment's records."""
-
-
-def told(state: RunState) -> Told:
-    """What the host has to know of a state to prepare the next stage; nothing of runs that stay."""
-    if state.progress is None:
-        return {}
-    found = {"is due": state.progress.is_due, "may grow": state.progress.may_grow}
-    if isinstance(state.accepted, OneOf):
-        found["accepted"] = state.accepted.place
-    held = state.challengers
-    if held is not None:
-        found["filled"] = held.is_filled
-        if isinstance(held.params, OneOf):
-            found["challengers"] = held.params.place
-    if state.archived is not None:
-        found["archived"] = state.archived.is_filled
-    return found
-
-
-@attrs.frozen
-class Facts:
-    """What the next stage's plan depends on, beside the way into it.
-
-    elders     which architectures, by their place, accepted and challengers have; 0 is current's
-    archived   for each archive, whether a model of this architecture has come into it
-    """
-
-    elders: tuple[int, ...]
-    archived: tuple[bool, ...]
-
-    @classmethod
-    def of(cls, told: Told) -> Facts:
-        """Of what was told, on the host."""
-        places = {int(told.get("accepted", 0))}
-        if "filled" in told:
-            held = told.get("challengers", np.zeros_like(told["filled"], int))
-            places |= {int(place) for place in held[told["filled"]]}
-        return cls(tuple(sorted(places)), tuple(map(bool, told.get("archived", ()))))
-
-
-@attrs.define(eq=False)
-class Prepared:
-    """The next stage's program on its way, in a thread of its own.
-
-    key     what the weights of a new start, or the noise of a growth, are drawn by
-    drawn   the weights of a new start, which don't depend on the run so far
-    """
-
-    way: Way
-    plan: Plan
-    key: jax.Array | None = None
-    program: Program | None = None
-    blank: RunState | None = None
-    drawn: Params | None = None
-    failure: BaseException | None = None
-    thread: threading.Thread | None = None
-
-    def wait(self) -> None:
-        """Until it is there. Raises what its preparation raised; MemoryFault for want of memory."""
-        if self.thread is not None:
-            self.thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-
-@attrs.frozen(eq=False)
-class Tried:
-    """What a growth came to in the one iteration that it had."""
-
-    prepared: Prepared
-    current: Params  # before it, on the host
-    state: RunState  # behind it, on the device
-    ring: Record  # on the host, its iteration in the first row
-    closing: Record
-    code: int
-    told: Told
-    values: Values  # of current behind it, on the host
-
-    @property
-    def record(self) -> Record:
-        found: Record = jax.tree.map(lambda rows: rows[0], self.ring)
-        return found
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps of its candidates."""
-        return int(np.sum(self.record.steps))
 
 
 @attrs.frozen(eq=False)
@@ -309,10 +190,10 @@ class Stages:
 
         def work_ahead() -> None:
             try:
-                _require_room(plan, way, self.device)
+                require_room(plan, way, self.device)
                 prepared.key = key()
                 program = known or before[0].over(fuse(plan, self.device.platform), given)
-                _compile(prepared, program, before)
+                compile_stage(prepared, program, before)
             except jax.errors.JaxRuntimeError as failure:
                 prepared.failure = worded(failure)
             except MemoryError as failure:
@@ -378,19 +259,19 @@ class Stages:
             placed, current = self._entered(chosen, state, is_trial=False)
         else:
             all_tried = [
-                _try(each, *self._entered(each, state, is_trial=True)) for each in prepared
+                try_growth(each, *self._entered(each, state, is_trial=True)) for each in prepared
             ]
             values = [each.values for each in all_tried]
             tried_by = ranked_by(self.base.ranking, state.current_values)
             best = all_tried[best_tried(self.base, tried_by, values, state.accepted_values)]
             tried = (best, *all_tried)
             chosen, current = best.prepared, best.current
-            placed = _behind(best, all_tried)
+            placed = behind(best, all_tried)
         step = Step(
             chosen.way,
             int(state.iteration),
             (self.program, {**state.frozen, **state.current}),
-            (_program(chosen), {**state.frozen, **current}),
+            (chosen.program, {**state.frozen, **current}),
             placed,
             tried,
             tuple(key.name for key in tried_by),
@@ -402,7 +283,7 @@ class Stages:
         self, prepared: Prepared, state: RunState, *, is_trial: bool
     ) -> tuple[RunState, Params]:
         """The state that a prepared stage begins with, on the device, and current on the host."""
-        program, blank, way = _program(prepared), prepared.blank, prepared.way
+        program, blank, way = prepared.program, prepared.blank, prepared.way
         assert blank is not None, "a program has a state"
         given = self._given(prepared.plan)
         program.teach(given)
@@ -449,7 +330,7 @@ class Stages:
             self.number_of_pass += 1
         else:
             self.number += 1
-        self.plan, self.program = prepared.plan, _program(prepared)
+        self.plan, self.program = prepared.plan, prepared.program
         self.programs[self.plan.architecture] = self.program
         self._made[self.plan] = self.program
         self._ahead = []
@@ -526,111 +407,6 @@ class Stages:
 
 
 # ---------------------------------------------------------------- one stage
-
-
-def _require_room(plan: Plan, way: Way, chosen: jax.Device) -> None:
-    """Raises MemoryFault where weights and optimizers alone are more than a device has.
-
-    A machine that lends out more memory than it has would end the run, and all with it.
-    """
-    has_bytes, needed = device.memory_bytes(chosen), memory(plan, None)
-    assert needed.weights is not None and needed.optimizers is not None, "layers can be counted"
-    needed_bytes = needed.weights + needed.optimizers
-    if has_bytes is not None and needed_bytes > has_bytes:
-        raise MemoryFault(
-            f"{way.words} leads to {needed_bytes:,} bytes of weights and optimizers' states, and "
-            f"{device.describe(chosen)} has {has_bytes:,}"
-        )
-
-
-def _compile(prepared: Prepared, program: Program, before: tuple[Program, Plan]) -> None:
-    """Calls once all that will be called on the way into a stage; `before` is the one before."""
-    blank = program.blank()
-    computed(lambda: succession.on_device(succession.on_host(blank)))
-    computed(lambda: program.segment(program.blank(), 0, False))
-    computed(lambda: program.begin(blank.current))
-    operation = prepared.way.operation
-    if operation is not None and prepared.way.keeps_function:
-        last, plan = before
-        warm(plan.architecture, operation)
-        for one, state in ((program, blank), (last, last.blank())):
-            jax.block_until_ready(one.outputs({**state.frozen, **state.current}, SEEN))
-    else:
-        assert prepared.key is not None, "it comes first"
-        prepared.drawn = jax.device_get(program.draw(prepared.key))
-        computed(lambda: program.appraise(blank))
-    prepared.blank, prepared.program = blank, program
-
-
-def _program(prepared: Prepared) -> Program:
-    assert prepared.program is not None, "it was waited for"
-    return prepared.program
-
-
-def _try(prepared: Prepared, state: RunState, current: Params) -> Tried:
-    """One iteration of a stage, of which adapt hears nothing."""
-    after, ring, _, closing = _program(prepared).segment(state, 1, False)
-    ring, closing, code, values, seen = computed(
-        lambda: jax.device_get((ring, closing, after.outcome, after.current_values, told(after)))
-    )
-    return Tried(prepared, current, after, ring, closing, int(code), seen, values)
-
-
-def ranked_by(ranking: Ranking, before: Values) -> tuple[ObjectivePlan, ...]:
-    """The objectives that growths are ranked by.
-
-    before   the values of current before it grew: by priority the one that they leave furthest
-             from its target leads
-    """
-    if ranking.kind != "priority":
-        return ranking.keys
-    return (ranking.keys[int(furthest(ranking.keys, before))],)
-
-
-def best_tried(
-    plan: Plan, keys: Sequence[ObjectivePlan], values: Sequence[Values], accepted: Values
-) -> int:
-    """Which of several growths assess ranks first, as it would rank candidates.
-
-    values   of current behind each trial, on the same assess examples
-    Where some keep every guard beside accepted, the others are out. Of a front's members the one
-    with the largest hypervolume; else the best by the first key, and of those within one paired
-    standard error of it the best by the next, and so on.
-    """
-    keeps = [bool(keeps_all(plan.guards, each, accepted)) for each in values]
-    alive = [k for k, is_kept in enumerate(keeps) if is_kept or not any(keeps)]
-    by_key = [
-        [key.sign * np.asarray(each[key.name], np.float64) for each in values] for key in keys
-    ]
-    if plan.ranking.kind == "pareto":
-        means = [[np.mean(of_key[k]) for of_key in by_key] for k in range(len(values))]
-        points, is_alive = jnp.asarray(means, jnp.float32), jnp.zeros(len(values), bool)
-        is_alive = is_alive.at[jnp.asarray(alive)].set(True)
-        volumes = fronts.volumes(points, fronts.worst(keys, points, is_alive))
-        return int(jnp.argmax(jnp.where(fronts.is_on_front(points, is_alive), volumes, -jnp.inf)))
-    for of_key in by_key:
-        top = max(alive, key=lambda k: float(np.mean(of_key[k])))
-        alive = [k for k in alive if k == top or _is_level(of_key[k] - of_key[top])]
-    return top
-
-
-def _is_level(gains: np.ndarray) -> bool:
-    """Whether a mean of paired differences is at most one standard error below 0."""
-    if gains.ndim == 0:
-        return bool(gains >= 0)
-    return bool(np.mean(gains) >= -np.std(gains, ddof=1) / np.sqrt(len(gains)))
-
-
-def _behind(best: Tried, tried: Sequence[Tried]) -> RunState:
-    """The state behind the trial that goes on; the others' gradient steps were taken too."""
-    state, progress = best.state, best.state.progress
-    assert progress is not None, "a run that grows keeps its progress"
-    others = sum(each.steps for each in tried) - best.steps
-    return attrs.evolve(
-        state,
-        progress=attrs.evolve(progress, is_trial=jnp.bool_(False)),
-        descended=state.descended + jnp.int32(others),
-    )
 
 
 def _change(step: Step) -> float | None:

@@ -25,9 +25,9 @@ from ev3lang.plan.plan import (
 )
 from ev3lang.runtime import (
     folder,
-    growing,
     records,
 )
+from ev3lang.runtime.ahead import Facts, Told, told
 from ev3lang.runtime.events import (
     Closed,
     Event,
@@ -41,7 +41,7 @@ from ev3lang.runtime.events import (
     Warned,
 )
 from ev3lang.runtime.faults import MemoryFault
-from ev3lang.runtime.growing import Facts, Stages, Told
+from ev3lang.runtime.growing import Stages, Step
 from ev3lang.runtime.interrupts import (
     begin,
     computed,
@@ -196,9 +196,7 @@ class Running:
     def _scores(self, plan: Plan, record: Record) -> Scores:
         return records.iteration(plan, record, self.examples).current
 
-    def _first_of(
-        self, step: growing.Step, done: Segment, started_s: float
-    ) -> Callable[[], Segment]:
+    def _first_of(self, step: Step, done: Segment, started_s: float) -> Callable[[], Segment]:
         """A stage's first segment, or one of the stage before where memory has no room for it."""
         first = self._begin(step.state, 1, started_s)
 
@@ -306,16 +304,16 @@ def _segment(
     """Runs a segment to its end."""
     after, ring, filled, closing = program.segment(state, count, is_time_up)
     # the one transfer of a segment
-    ring, filled, closing, code, told = jax.device_get(
-        (ring, filled, closing, after.outcome, growing.told(after))
+    ring, filled, closing, code, seen = jax.device_get(
+        (ring, filled, closing, after.outcome, told(after))
     )
     wall_s = time.monotonic() - began_s
     # all that is here by now, and nothing of the next segment
     news = program.faults.news()
-    return Segment(plan, after, ring, int(filled), closing, Outcome(int(code)), wall_s, news, told)
+    return Segment(plan, after, ring, int(filled), closing, Outcome(int(code)), wall_s, news, seen)
 
 
-def _tried(plan: Plan, step: growing.Step, wall_s: float) -> Segment:
+def _tried(plan: Plan, step: Step, wall_s: float) -> Segment:
     """The iteration in which a growth was tried, as the segment that it was."""
     best = step.tried[0]
     outcome = Outcome(best.code)

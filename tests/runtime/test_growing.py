@@ -24,9 +24,10 @@ from ev3lang.compile import experiment
 from ev3lang.outcome import Outcome
 from ev3lang.plan import stages
 from ev3lang.plan.fuse import fuse
-from ev3lang.runtime import data, growing
+from ev3lang.runtime import data
+from ev3lang.runtime.ahead import Facts, told
 from ev3lang.runtime.events import Closed, Grown, IterationDone, RunEnded, Warned
-from ev3lang.runtime.growing import Facts, Stages
+from ev3lang.runtime.growing import Stages
 from ev3lang.runtime.sweep import sweep
 from ev3lang.source import Source
 from tests.runtime.ran import Ran, plan_of, ran
@@ -164,7 +165,7 @@ class Stage:
 
     @property
     def facts(self) -> Facts:
-        return Facts.of(growing.told(self.state))
+        return Facts.of(told(self.state))
 
 
 def stage(text: str, iterations: int) -> Stage:

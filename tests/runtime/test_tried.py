@@ -11,7 +11,7 @@ import pytest
 from ev3lang.backend.state import Values
 from ev3lang.plan.plan import Plan
 from ev3lang.runtime.events import Grown
-from ev3lang.runtime.growing import best_tried, ranked_by
+from ev3lang.runtime.trials import best_tried, ranked_by
 from tests.runtime.ran import plan_of, ran
 
 SPEC = """\
