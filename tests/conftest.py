@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import hypothesis
@@ -13,14 +12,6 @@ import pytest
 
 # Before anyone imports jax; a suite for another device names it in the environment.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-# Most tests compile a program and run it for a moment: compiled so it is there in a quarter of the
-# time, and takes twice as long. `XLA_FLAGS= make test` compiles as a user's runs are. Another
-# release of XLA may not know an option, and then ends the process.
-if version("jaxlib").startswith("0.10."):
-    os.environ.setdefault(
-        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    )
 
 # The same examples every time, and no deadline: the cores are shared with other tests.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
