@@ -373,7 +373,8 @@ def _derives(actual: Type, declared: Type) -> bool:
         return True
     if declared.kind == "class":
         is_bool = actual.kind == "bool" and declared.dimensions == (2,)
-        same = actual.kind == "class" and actual.dimensions == declared.dimensions
+        # words are numbered in their order, so that a column of them is a column of labels
+        same = actual.kind in ("class", "text") and actual.dimensions == declared.dimensions
         return is_bool or same or actual.kind == "int"
     if declared.kind in SCALARS:
         return fits_number(declared.kind, actual) if declared.kind in ("real", "int") else False

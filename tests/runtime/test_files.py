@@ -142,6 +142,21 @@ def test_a_word_has_the_same_number_in_every_part(tmp_path: Path) -> None:
     assert said.field in ("x", "word")
 
 
+def test_a_column_of_words_can_be_the_label(tmp_path: Path) -> None:
+    words = np.array(["tulip", "iris", "rose", "aster"])[LABEL]
+    store(tmp_path, x=X, word=words)
+    lines = "x: f32[3]\nword: text[4]\nderive label = word as class[4]"
+    shares = "split explore 60%, assess 15%, adapt 15%, report 10% stratified by label"
+    tables = dataset(tmp_path, block(f"{lines}\n{shares}")).tables
+    # the labels are the places of the words among all of them in order
+    places = np.unique(words, return_inverse=True)[1]
+    expected = {row.tobytes(): place for row, place in zip(X, places, strict=True)}
+    for table in tables.values():
+        assert [expected[row.tobytes()] for row in table["x"]] == table["label"].tolist()
+        counts = np.bincount(table["label"], minlength=4)
+        assert counts.max() - counts.min() <= 1
+
+
 def test_bytes_stay_bytes_and_are_measured_as_fractions(tmp_path: Path) -> None:
     images = GENERATOR.integers(0, 256, (200, 4, 4, 3), np.uint8)
     store(tmp_path, x=images, label=LABEL)
