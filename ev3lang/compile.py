@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -28,6 +28,10 @@ class SpecError(ValueError):
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__("\n" + render(diagnostics, "text", color=False, width=100))
         self.diagnostics = diagnostics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `ValueError` would call the class with its message
+        return type(self), (self.diagnostics,), self.__dict__
 
 
 @attrs.frozen(eq=False)

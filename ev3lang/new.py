@@ -14,6 +14,7 @@ import attrs
 
 from ev3lang.catalog.index import SOURCES
 from ev3lang.check.data import DEFAULT_BATCH, DEFAULT_SHARES
+from ev3lang.outcome import Fault
 from ev3lang.source import Source
 from ev3lang.syntax.format import format_source
 from ev3lang.syntax.tables import tables
@@ -23,12 +24,8 @@ EMPTY = ("", "na", "nan", "null", "none")
 TARGETS = ("label", "target", "class", "y")
 
 
-class NewSpecError(ValueError):
-    """Data that no spec can be written for; `help` says what to do."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.help = help
+class NewSpecError(Fault, ValueError):
+    """Data that no spec can be written for."""
 
 
 @attrs.frozen

@@ -1,8 +1,30 @@
-"""How a run can end: each code beside the words and the exit status that belong to it."""
+"""How a run can end: each code with its words and exit status, and what every fault has."""
 
 from __future__ import annotations
 
 import enum
+from typing import Any
+
+
+class Fault(Exception):
+    """A fault that the user can mend; the message says what is wrong and where.
+
+    help   what to do
+    It can be pickled and copied, so that a pool of processes
+    hands it on: `Exception` alone would call the class again with its message and nothing else.
+    """
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.help = help
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """The exception without its attributes, which pickle and copy add."""
+    return kind.__new__(kind, *args)
 
 
 class Outcome(enum.IntEnum):

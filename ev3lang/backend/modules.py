@@ -17,12 +17,13 @@ from jax import Array
 
 from ev3lang.backend.norms import STATISTICS
 from ev3lang.backend.passes import Pass
+from ev3lang.outcome import Fault
 from ev3lang.plan.plan import ModelPlan, Module
 
 Params: TypeAlias = dict[str, Any]
 
 
-class ModuleError(Exception):
+class ModuleError(Fault):
     """A network from a Python class that can't be used as the spec says.
 
     help            what to do
@@ -30,8 +31,7 @@ class ModuleError(Exception):
     """
 
     def __init__(self, message: str, help: str, *, is_spec_fault: bool = True) -> None:
-        super().__init__(message)
-        self.help = help
+        super().__init__(message, help)
         self.is_spec_fault = is_spec_fault
 
 

@@ -21,6 +21,7 @@ from ev3lang import __version__
 from ev3lang.backend import models
 from ev3lang.backend.norms import STATISTICS
 from ev3lang.catalog.signature import Type, parse_type
+from ev3lang.outcome import Fault
 from ev3lang.plan.plan import (
     DataPlan,
     Expr,
@@ -42,15 +43,8 @@ FORMAT = "ev3lang checkpoint"
 FORMAT_VERSION = 1
 
 
-class WeightsError(Exception):
-    """Weights that can't be read, aren't those of the model they are for, or are no numbers.
-
-    help   what to do
-    """
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.help = help
+class WeightsError(Fault):
+    """Weights that can't be read, aren't those of the model they are for, or are no numbers."""
 
 
 @attrs.frozen(eq=False)

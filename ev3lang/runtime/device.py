@@ -7,16 +7,11 @@ import os
 import jax
 import platformdirs
 
+from ev3lang.outcome import Fault
 
-class DeviceError(Exception):
-    """A device that isn't there.
 
-    help   what to do
-    """
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.help = help
+class DeviceError(Fault):
+    """A device that isn't there."""
 
 
 def pick(kind: str) -> jax.Device:

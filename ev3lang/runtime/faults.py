@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ev3lang.outcome import Fault
 
-class DataError(Exception):
+LESS_MEMORY = "use a smaller batch or `batch … in 4 parts`, a smaller model, or another --device"
+
+
+class DataError(Fault):
     """Data that can't be used as the spec says.
 
     help            what to do
@@ -23,17 +27,14 @@ class DataError(Exception):
         field: str | None = None,
         row: int | None = None,
     ) -> None:
-        super().__init__(message)
-        self.help = help
+        super().__init__(message, help)
         self.is_spec_fault = is_spec_fault
         self.field = field
         self.row = row
 
 
-class MemoryFault(Exception):
-    """A run that needs more memory than its device has.
+class MemoryFault(Fault):
+    """A run that needs more memory than its device has."""
 
-    help   what to do
-    """
-
-    help = "use a smaller batch or `batch … in 4 parts`, a smaller model, or another --device"
+    def __init__(self, message: str, help: str = LESS_MEMORY) -> None:
+        super().__init__(message, help)
