@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang.backend.modules import ModuleError, broken, imported, look_in, require_allowed
+from ev3lang.backend import packages
+from ev3lang.backend.modules import ModuleError, broken, imported, require_allowed
 from ev3lang.catalog.index import FUNCTIONS
 from ev3lang.catalog.signature import SCORES, Type
 from ev3lang.plan.plan import (
@@ -34,9 +35,6 @@ from ev3lang.plan.plan import (
 
 Array: TypeAlias = jax.Array
 
-ENTRY_POINTS = "ev3lang.functions"
-"""The group in which an installed package names functions that may run without being asked for."""
-
 
 # ---------------------------------------------------------------- before a run
 
@@ -45,16 +43,18 @@ def load(plan: Plan, allowed: Iterable[str], folders: Iterable[Path]) -> None:
     """Imports the functions that a plan calls, and tries each without computing anything.
 
     allowed   packages whose code may run, beside those that register the function themselves
-    folders   where Python looks for them last, after all that is installed
+    folders   where they are looked for, after all that is installed
     Raises ModuleError for a function that may not be imported, isn't there, can't be called with
     what the spec gives it, or gives something else than its declared type says.
     """
-    packages = tuple(allowed)
+    names, places = tuple(allowed), tuple(folders)
+    # Read before any package of the folders can be imported.
+    registered = packages.registered(places) if plan.externs else frozenset()
     for extern in plan.externs:
-        if not _is_registered(extern.target):
-            require_allowed(_words(extern), "function", extern.target, packages)
+        if extern.target not in registered:
+            require_allowed(_words(extern), "function", extern.target, names)
     if plan.externs:
-        look_in(folders)
+        packages.allow(names, places)
     for extern in plan.externs:
         found = imported(_words(extern), extern.target)
         package, _, name = extern.target.partition(":")
@@ -93,11 +93,6 @@ def try_uses(plan: Plan, counts: Iterable[int]) -> None:
 
 _BATCH = 3
 """Examples of the first trial: a size that no function is likely to have by itself."""
-
-
-def _is_registered(target: str) -> bool:
-    """Whether an installed package says of this function that specs may call it."""
-    return any(f"{each.module}:{each.attr}" == target for each in entry_points(group=ENTRY_POINTS))
 
 
 def _require_arguments(extern: Extern, function: Any) -> None:

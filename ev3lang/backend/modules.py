@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from ev3lang.backend import packages
 from ev3lang.backend.norms import STATISTICS
 from ev3lang.backend.passes import Pass
 from ev3lang.outcome import Fault
@@ -42,16 +43,16 @@ def load(models: Iterable[ModelPlan], allowed: Iterable[str], folders: Iterable[
     """Imports the classes that models come from, and tries each without computing anything.
 
     allowed   packages whose code may run: a class of `a.b:Net` needs `a` or `a.b`
-    folders   where Python looks for them last, after all that is installed
+    folders   where they are looked for, after all that is installed
     Raises ModuleError for a class that may not be imported, isn't there, can't be built with its
     options, or gives another shape than the model's signature says.
     """
     own = [(model, model.module) for model in models if model.module is not None]
-    packages = tuple(allowed)
+    names = tuple(allowed)
     for model, module in own:
-        require_allowed(f"model {model.name}", "class", module.target, packages)
+        require_allowed(f"model {model.name}", "class", module.target, names)
     if own:
-        look_in(folders)
+        packages.allow(names, folders)
     for model, module in own:
         found = imported(f"model {model.name}", module.target)
         package, _, name = module.target.partition(":")
@@ -64,26 +65,18 @@ def load(models: Iterable[ModelPlan], allowed: Iterable[str], folders: Iterable[
         _try(model)
 
 
-def require_allowed(what: str, kind: str, target: str, packages: Iterable[str]) -> None:
-    """Raises ModuleError unless one of the packages holds the target, `package.module:name`.
+def require_allowed(what: str, kind: str, target: str, allowed: Iterable[str]) -> None:
+    """Raises ModuleError unless an allowed package holds the target, `package.module:name`.
 
     what, kind   who asks for it and as what: `model net`, `class`
     """
     parts = target.partition(":")[0].split(".")
-    if {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}.isdisjoint(packages):
+    if {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}.isdisjoint(allowed):
         raise ModuleError(
             f"{what} is a {kind} of the package {parts[0]}, whose code may not run",
-            f"if you trust it, run with --allow-python {parts[0]}",
+            f"if you trust it, run with --allow-python {parts[0]}; "
+            f"in Python, allow_python=[{parts[0]!r}]",
         )
-
-
-def look_in(folders: Iterable[Path]) -> None:
-    """Lets Python look for modules in these folders too, after all that is installed."""
-    for folder in folders:
-        path = str(folder.resolve())
-        if path not in sys.path:
-            # It stays: what is imported may import more of its package when it is called.
-            sys.path.append(path)
 
 
 def imported(what: str, target: str) -> Any:
@@ -170,6 +163,13 @@ _BATCH = 3
 def broken(what: str, target: str, doing: str, error: BaseException) -> ModuleError:
     """The user's code has raised, in words: `doing` is what was done with it."""
     said = str(error).strip().splitlines()
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None and packages.is_hidden(missing):
+        top = missing.partition(".")[0]
+        return ModuleError(
+            f"{what}: {doing}, {target} needs {top}, a module beside it whose code may not run",
+            f"if you trust it, add --allow-python {top}; in Python, add {top!r} to allow_python",
+        )
     return ModuleError(
         f"{what}: {doing}, {target} raised {type(error).__name__}"
         + (f": {said[0]}" if said else ""),

@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -585,13 +585,17 @@ class LoadedModel:
         return self._apply(self.params, x)
 
 
-def load_model(path: str | Path, name: str | None = None) -> LoadedModel:
+def load_model(
+    path: str | Path, name: str | None = None, *, allow_python: Collection[str] = ()
+) -> LoadedModel:
     """The accepted model of a run, from its folder or its `accepted/`.
 
-    name   of the model, where the run had several; None: the one that was explored
+    name           of the model, where the run had several; None: the one that was explored
+    allow_python   packages whose code may run: a network from a Python class needs its own, which
+                   is looked for among what is installed and in the current folder
     returns a function of raw inputs, normalised as in training, with its weights in `.params`
-    Raises WeightsError where the folder holds no such model or can't be read. A network from
-    a Python class needs its module to be importable, and imports it.
+    Raises WeightsError where the folder holds no such model or can't be read, and ModuleError for
+    a network from a Python class that was not allowed or can't be used.
     """
     where = _ours(Path(path))
     if where is None:
@@ -611,7 +615,7 @@ def load_model(path: str | Path, name: str | None = None) -> LoadedModel:
     if plan.module is not None:
         from ev3lang.backend import modules
 
-        modules.load([plan], [plan.module.target.partition(":")[0]], [])
+        modules.load([plan], allow_python, [Path()])
     inputs = tuple(
         Input(
             each["field"],

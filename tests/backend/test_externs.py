@@ -269,12 +269,16 @@ def test_a_package_must_be_allowed(folder: Path) -> None:
     assert str(caught.value) == (
         "extern own (spec.ev3:2) is a function of the package never, whose code may not run"
     )
-    assert caught.value.help == "if you trust it, run with --allow-python never"
+    assert caught.value.help == (
+        "if you trust it, run with --allow-python never; in Python, allow_python=['never']"
+    )
     assert caught.value.is_spec_fault
     assert "never" not in sys.modules
 
 
-def test_a_package_that_registers_a_function_need_not_be_allowed(tmp_path: Path) -> None:
+def test_a_package_that_registers_a_function_need_not_be_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "registered_functions.py").write_text(CODE)
     described = tmp_path / "registered-1.0.dist-info"
     described.mkdir()
@@ -282,7 +286,13 @@ def test_a_package_that_registers_a_function_need_not_be_allowed(tmp_path: Path)
     (described / "entry_points.txt").write_text(
         "[ev3lang.functions]\nentropy = registered_functions:entropy\n"
     )
-    sys.path.append(str(tmp_path))
+    with pytest.raises(ModuleError, match="may not run"):
+        externs.load(plan(extern("registered_functions:entropy")), ["own"], [tmp_path])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleError, match="may not run"):
+        # on the path, but beside the spec: nothing says that it was installed
+        externs.load(plan(extern("registered_functions:entropy")), ["own"], [tmp_path])
+    assert "registered_functions" not in sys.modules
     externs.load(plan(extern("registered_functions:entropy")), [], [])
     with pytest.raises(ModuleError, match="may not run"):
         externs.load(plan(extern("registered_functions:same")), [], [])
