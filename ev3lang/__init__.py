@@ -12,7 +12,7 @@ if (
 ):
     del sys.path[0]
 
-from typing import TYPE_CHECKING, Any  # noqa: E402
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ev3lang.compile import load

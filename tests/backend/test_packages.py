@@ -41,7 +41,15 @@ DECOY = "open(__file__[:-3] + '.ran', 'w').close()\n"
 
 OPTIONAL = {
     *("lz4", "uarray", "pandas", "cupy", "torch", "tensorflow", "bottleneck", "numexpr", "snappy"),
-    *("zstandard", "brotli", "jax_plugins", "jax_cuda12_plugin", "libtpu", "google_crc32c", "uvloop"),
+    *(
+        "zstandard",
+        "brotli",
+        "jax_plugins",
+        "jax_cuda12_plugin",
+        "libtpu",
+        "google_crc32c",
+        "uvloop",
+    ),
     *("sitecustomize", "usercustomize", "numpy_distutils", "mkl", "sklearnex", "simplejson"),
 }
 """Names that libraries import where they are there, whether or not they are installed here."""
@@ -121,7 +129,8 @@ def test_a_description_beside_the_spec_lets_nothing_in(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("check", "spec.ev3"), ("fmt", "."), ("explain", "spec.ev3"), ("plan", "spec.ev3")]
+    "arguments",
+    [("check", "spec.ev3"), ("fmt", "."), ("explain", "spec.ev3"), ("plan", "spec.ev3")],
 )
 def test_commands_that_run_nothing_import_nothing_of_the_folder(
     project: Path, arguments: tuple[str, ...]
