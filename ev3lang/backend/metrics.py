@@ -14,18 +14,29 @@ from jax.typing import ArrayLike
 
 from ev3lang.backend.arithmetic import subtract
 from ev3lang.backend.losses import absolute_error, at_label, over_targets, squared_error
-from ev3lang.backend.scores import in_log_space
+from ev3lang.backend.scores import in_log_space, ranks_of_classes
 
 
 def confusion_matrix(predictions: Array, labels: Array, *, classes: int) -> Array:
     """How many examples of each true class are predicted as each class.
 
     predictions, labels   [N] int32 in [0, C)
-    returns   [C, C] float32: row true class, column predicted class; exact up to 2^24 examples
+    returns   [C, C] float32: row true class, column predicted class; rounded once where a count
+              is above 2^24
     """
-    true = jax.nn.one_hot(labels, classes)
-    predicted = jax.nn.one_hot(predictions, classes)
-    return true.T @ predicted
+    blocks = range(0, len(labels), _EXACT)
+    counts = [
+        jax.nn.one_hot(labels[begin : begin + _EXACT], classes).T
+        @ jax.nn.one_hot(predictions[begin : begin + _EXACT], classes)
+        for begin in blocks
+    ]
+    if len(counts) == 1:
+        return counts[0]
+    return sum(count.astype(jnp.int32) for count in counts).astype(jnp.float32)
+
+
+_EXACT = 2**24
+"""Up to which all whole numbers are float32."""
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -225,10 +236,7 @@ def expected_calibration_error(probs: Array, labels: Array, *, bins: int) -> Arr
 
 def _positive_scores(scores: Array, kind: str, positive: int) -> Array:
     """What orders examples by how much speaks for the positive one of two classes: [N]."""
-    if scores.ndim == 1:
-        return scores
-    # One logit says nothing without the other; a probability does, and keeps its digits near 0.
-    return scores[:, positive] - (scores[:, 1 - positive] if kind == "logits" else 0)
+    return scores if scores.ndim == 1 else ranks_of_classes(scores, kind)[:, positive]
 
 
 def _counts_from(scores: Array, is_counted: Array) -> tuple[Array, Array]:
@@ -236,14 +244,20 @@ def _counts_from(scores: Array, is_counted: Array) -> tuple[Array, Array]:
 
     scores        [N] float32
     is_counted    [N] bool
-    returns       two [N] float32
+    returns       two [N] int32
     """
     order = jnp.argsort(scores)
     ascending = scores[order]
-    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(is_counted[order].astype(jnp.float32))])
+    none = jnp.zeros(1, jnp.int32)
+    below = jnp.concatenate([none, jnp.cumsum(is_counted[order].astype(jnp.int32))])
     at_least = below[-1] - below[jnp.searchsorted(ascending, scores, side="left")]
     more = below[-1] - below[jnp.searchsorted(ascending, scores, side="right")]
     return at_least, more
+
+
+def _if_ordered(value: Array, scores: Array) -> Array:
+    """The value, and NaN where a score is NaN: sorting would take it for the highest."""
+    return jnp.where(jnp.any(jnp.isnan(scores)), jnp.nan, value)
 
 
 def roc_auc(scores: Array, labels: Array, *, positive: int, kinds: tuple[str, ...]) -> Array:
@@ -258,8 +272,9 @@ def roc_auc(scores: Array, labels: Array, *, positive: int, kinds: tuple[str, ..
     is_positive = labels == positive
     at_least, more = _counts_from(scores, is_positive)
     positives, negatives = jnp.sum(is_positive), jnp.sum(~is_positive)
-    won = (at_least + more) / 2 / positives
-    return jnp.sum(jnp.where(is_positive, 0, won)) / negatives
+    won = (at_least.astype(jnp.float32) + more) / 2 / positives
+    found = jnp.sum(jnp.where(is_positive, 0, won)) / negatives
+    return _if_ordered(found, scores)
 
 
 def average_precision(
@@ -276,7 +291,8 @@ def average_precision(
     is_positive = labels == positive
     found, _ = _counts_from(scores, is_positive)
     taken, _ = _counts_from(scores, jnp.ones_like(is_positive))
-    return _ratio(jnp.sum(jnp.where(is_positive, found / taken, 0)), jnp.sum(is_positive))
+    total = jnp.sum(jnp.where(is_positive, found / taken, 0))
+    return _if_ordered(_ratio(total, jnp.sum(is_positive)), scores)
 
 
 def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
@@ -285,20 +301,59 @@ def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
     prediction, target   [N] or [N, ...] float32
     returns   [] float32, at least 0, in the unit of the target
     """
-    return jnp.sqrt(jnp.mean(squared_error(prediction, target)))
+    # In units of the largest one, whose square neither overflows nor rounds to 0.
+    gap = subtract(prediction, target)
+    unit = _power_of_two(jnp.max(jnp.abs(gap)))
+    return unit * jnp.sqrt(jnp.mean(jnp.square(gap / unit)))
 
 
 def r2_score(prediction: ArrayLike, target: ArrayLike) -> Array:
     """The share of the target's variance that is explained, mean over dimensions.
 
     prediction, target   [N] or [N, ...] float32
-    returns   [] float32, at most 1; not finite where the target is constant
+    returns   [] float32, at most 1; NaN where the target, or a dimension of it, is constant
     Source: Wright (1921), J. Agric. Res. 20:557-585.
     """
-    target = jnp.asarray(target)
-    left = jnp.sum(jnp.square(subtract(target, prediction)), axis=0)
-    spread = jnp.sum(jnp.square(target - jnp.mean(target, axis=0)), axis=0)
-    return jnp.mean(1 - left / spread)
+    prediction, target = jnp.asarray(prediction), jnp.asarray(target)
+    gap, gap_unit = _in_own_unit(subtract(target, prediction))
+    apart, unit = _centred(target)
+    spread = jnp.sum(jnp.square(apart), axis=0)
+    unexplained = jnp.sum(jnp.square(gap), axis=0) / jnp.where(spread == 0, jnp.nan, spread)
+    return jnp.mean(1 - unexplained * jnp.square(gap_unit / unit))
+
+
+def _power_of_two(size: Array) -> Array:
+    """The power of two in (size / 2, size], by which division is exact; 1 where there is none.
+
+    size   [...] float32, at least 0
+    """
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(size), jnp.int32)
+    power = jax.lax.bitcast_convert_type(bits & jnp.int32(0x7F800000), jnp.float32)
+    return jnp.where((power > 0) & jnp.isfinite(power), power, 1)
+
+
+def _in_own_unit(columns: Array) -> tuple[Array, Array]:
+    """Columns [N, ...] divided by a power of two [...], so that the largest number is in [1, 2)."""
+    unit = _power_of_two(jnp.max(jnp.abs(columns), axis=0))
+    return columns / unit, unit
+
+
+def _centred(columns: Array) -> tuple[Array, Array]:
+    """Columns less their means, in units in which the largest number is in [1, 2).
+
+    columns   [N, ...] float32
+    returns   [N, ...] float32, all 0 of a column that is constant; [...] float32, the units
+
+    A float32 mean beside a large offset is off by more than the columns vary. Numbers near it
+    lose nothing when it is taken off, so the mean of what is left corrects it.
+    """
+    columns = jnp.asarray(columns, jnp.float32)
+    scaled, first_unit = _in_own_unit(columns)
+    near = scaled - jnp.mean(scaled, axis=0)
+    near, second_unit = _in_own_unit(near)
+    apart, third_unit = _in_own_unit(near - jnp.mean(near, axis=0))
+    is_constant = jnp.max(columns, axis=0) == jnp.min(columns, axis=0)
+    return jnp.where(is_constant, 0, apart), first_unit * (second_unit * third_unit)
 
 
 def subset_match(scores: Array, labels: Array) -> Array:
@@ -338,13 +393,13 @@ def macro_roc_auc(scores: Array, labels: Array, *, kinds: tuple[str, ...]) -> Ar
     returns   [] float32 in [0, 1]; NaN where all examples are of one class
     Source: Provost and Domingos (2003), Mach. Learn. 52:199-215.
     """
-    probs = jax.nn.softmax(scores, axis=-1) if kinds[0] == "logits" else scores
+    ranks = ranks_of_classes(scores, kinds[0])
 
     def of_class(column: Array, label: Array) -> Array:
         return roc_auc(column, (labels == label).astype(jnp.int32), positive=1, kinds=("real",))
 
-    each = jax.vmap(of_class, (1, 0))(probs, jnp.arange(probs.shape[-1]))
-    counts = jnp.sum(jax.nn.one_hot(labels, probs.shape[-1]), axis=0)
+    each = jax.vmap(of_class, (1, 0))(ranks, jnp.arange(ranks.shape[-1]))
+    counts = jnp.sum(labels[:, None] == jnp.arange(ranks.shape[-1]), axis=0)
     occurs = (counts > 0) & (counts < len(labels))
     return jnp.sum(jnp.where(occurs, each, 0)) / jnp.sum(occurs)
 
@@ -357,9 +412,12 @@ def group_gap(values: Array, group: Array, *, groups: int) -> Array:
     returns   [] float32, at least 0; 0 where all examples are of one group
     Source: Dwork et al. (2012), arXiv:1104.3913, the difference of two groups' outcomes.
     """
-    is_inside = jax.nn.one_hot(group, groups)
+    values = jnp.asarray(values, jnp.float32)
+    # The gap is the same of numbers without their offset, whose sums round less.
+    apart = values - jnp.mean(values)
+    is_inside = group[:, None] == jnp.arange(groups)
     counts = jnp.sum(is_inside, axis=0)
-    means = _ratio(jnp.asarray(values, jnp.float32) @ is_inside, counts)
+    means = _ratio(jnp.sum(jnp.where(is_inside, apart[:, None], 0), axis=0), counts)
     occurs = counts > 0
     highest = jnp.max(jnp.where(occurs, means, -jnp.inf))
     return highest - jnp.min(jnp.where(occurs, means, jnp.inf))
@@ -370,14 +428,12 @@ def pearson_correlation(prediction: Array, target: Array) -> Array:
 
     0 where one of them is constant. Source: Pearson (1895), Proc. R. Soc. Lond. 58:240-242.
     """
-
-    def centred(x: Array) -> Array:
-        wide = jnp.asarray(x, jnp.float32)
-        return wide - jnp.mean(wide)
-
-    first, second = centred(prediction), centred(target)
-    spread = jnp.sqrt(jnp.sum(jnp.square(first))) * jnp.sqrt(jnp.sum(jnp.square(second)))
-    return jnp.clip(_ratio(jnp.sum(first * second), spread), -1, 1)
+    (first, _), (second, _) = _centred(prediction), _centred(target)
+    squares = jnp.sum(jnp.square(first)), jnp.sum(jnp.square(second))
+    is_constant = (squares[0] == 0) | (squares[1] == 0)
+    spread = jnp.sqrt(jnp.where(is_constant, 1, squares[0] * squares[1]))
+    found = jnp.clip(jnp.sum(first * second) / spread, -1, 1)
+    return jnp.where(is_constant, 0, found)
 
 
 def spearman_correlation(prediction: Array, target: Array) -> Array:
@@ -388,7 +444,7 @@ def spearman_correlation(prediction: Array, target: Array) -> Array:
 
     def ranks(x: Array) -> Array:
         at_least, more = _counts_from(x, jnp.ones(len(x), bool))
-        return -(at_least + more) / 2
+        return _if_ordered(-(at_least.astype(jnp.float32) + more) / 2, x)
 
     first, second = (ranks(jnp.asarray(x, jnp.float32)) for x in (prediction, target))
     return pearson_correlation(first, second)

@@ -86,6 +86,40 @@ def in_log_space(scores: Array, kind: str) -> Array:
     return jnp.log(jnp.maximum(scores, _LEAST))
 
 
+def ranks_of_classes(scores: Array, kind: str) -> Array:
+    """Numbers that order examples, for each class, by how probable the class is.
+
+    A softmax in float32 rounds confident probabilities to the same 1. So logits and
+    log-probabilities give the log-odds of a class against all others, which don't round to a
+    bound, and a stored probability of 1 gives the log-odds that the others leave it.
+
+    scores    [B, C] float32, logits, log_probs (nats) or probs, as `kind` says; C at least 2
+    returns   [B, C] float32; nats for logits and log_probs. Numbers of different kinds don't
+              compare.
+    """
+    if scores.shape[-1] == 2 and kind != "probs":
+        return scores - scores[:, ::-1]
+    is_top = _is_top(scores)
+    others = jnp.where(is_top, -jnp.inf, scores)
+    if kind == "probs":
+        rest = jnp.sum(jnp.maximum(others, 0), axis=-1, keepdims=True)
+        return jnp.where(scores < 1, scores, jnp.maximum(-jnp.log(rest), 1))
+    # All are relative to the highest score, and that to the second: the difference of two near
+    # floats is exact, also beside a large offset.
+    top = jnp.max(scores, axis=-1, keepdims=True)
+    second = jnp.max(others, axis=-1, keepdims=True)
+    second = jnp.where(jnp.isfinite(second), second, -jnp.finfo(scores.dtype).max)
+    lead = top - second - jnp.log(jnp.sum(jnp.exp(others - second), axis=-1, keepdims=True))
+    shares = jnp.where(is_top, 0, jnp.exp(scores - top))
+    rest = jnp.sum(shares, axis=-1, keepdims=True) - shares
+    return jnp.where(is_top, lead, scores - top - jnp.log1p(jnp.maximum(rest, 0)))
+
+
+def _is_top(scores: Array) -> Array:
+    """[B, C] bool, the class with the highest score, the first of equals."""
+    return jnp.arange(scores.shape[-1]) == jnp.argmax(scores, axis=-1)[:, None]
+
+
 TABLE: Mapping[str, Callable[..., Array]] = {
     "softmax": softmax,
     "log_softmax": log_softmax,

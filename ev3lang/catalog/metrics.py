@@ -274,7 +274,7 @@ REGRESSION = (
         level="set",
         better="higher",
         summary="share of the target's variance that is explained, at most 1, mean over "
-        "dimensions; not finite if the target is constant",
+        "dimensions; not a number if the target, or a dimension of it, is constant",
         source="Wright (1921), J. Agric. Res. 20:557-585",
     ),
 )
@@ -338,8 +338,8 @@ OF_MANY = (
         range=(0.0, 1.0),
         better="higher",
         told=("kinds",),
-        summary="chance that an example of a class has a higher probability of it than one of "
-        "another; mean over the classes that some and not all examples have",
+        summary="chance that an example of a class has higher log-odds of it than one of another, "
+        "ties counting half; mean over the classes that some and not all examples have",
         source="Provost and Domingos (2003), Mach. Learn. 52:199-215",
     ),
     Function(

@@ -45,18 +45,30 @@ def _claim(claim: Claim) -> Claim:
     return attrs.evolve(claim, measure=_objective(claim.measure))
 
 
-def stable(expr: Expr) -> Expr:
-    """Divergences between softmaxes taken between their logarithms.
+_OF_LOGS = (
+    "kl_divergence",
+    "log_loss",
+    "roc_auc",
+    "average_precision",
+    "macro_roc_auc",
+    "argmax",
+    "top_k",
+)
+"""Functions that take the logarithm of probabilities, or only their order."""
 
-    `kl_divergence(softmax(a), softmax(b))` takes the logarithm of what softmax may have rounded to
-    0: its value is then infinite and its gradient not a number. `log_softmax` loses nothing.
+
+def stable(expr: Expr) -> Expr:
+    """Logarithms and ranks of a softmax taken of `log_softmax` instead.
+
+    Softmax rounds confident scores to 0 and 1: a logarithm is then infinite with a gradient that
+    is not a number, and examples tie that differ. `log_softmax` loses nothing.
     """
     if isinstance(expr, Mean):
         return attrs.evolve(expr, value=stable(expr.value))
     if not isinstance(expr, (Apply, Forward)):
         return expr
     expr = attrs.evolve(expr, inputs=tuple(stable(part) for part in expr.inputs))
-    if isinstance(expr, Apply) and expr.function == "kl_divergence":
+    if isinstance(expr, Apply) and expr.function in _OF_LOGS:
         return attrs.evolve(expr, inputs=tuple(_logarithmic(part) for part in expr.inputs))
     return expr
 

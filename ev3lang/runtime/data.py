@@ -604,7 +604,8 @@ def _scale(column: np.ndarray, normalized: Normalized) -> Scale:
     else:
         center = mean if normalized.mean is None else average(lambda values: values)
         std = np.sqrt(average(lambda values: np.square(values - center)))
-    std = np.where(std > 1e-12 * np.maximum(1, np.abs(mean)), std, 1.0)
+        # what a constant's mean is rounded by, in relation to it: units may be of any size
+        std = np.where(std > 1e-12 * np.abs(center), std, 1.0)
     if column.ndim == 1:
         mean, std = mean.reshape(()), std.reshape(())
     return mean.astype(np.float64), std.astype(np.float64)

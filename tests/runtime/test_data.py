@@ -127,6 +127,17 @@ def test_a_constant_feature_becomes_zero() -> None:
         np.testing.assert_allclose(each["features"], 0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1e-20), (1e6, 1), (0, 1e20), (1e-15, 1e-18)])
+def test_normalising_works_in_any_unit(offset: float, scale: float) -> None:
+    drawn = np.random.default_rng(0).normal(size=(1000, 1))
+    column = (offset + scale * drawn).astype(np.float32)
+    table = {"features": column.copy()}
+    data._normalize(table, "features", data._scale(column, Normalized("features")))
+    wide = column.astype(np.float64)
+    expected = (wide - wide.mean()) / wide.std()
+    np.testing.assert_allclose(table["features"], expected, rtol=1e-6, atol=1e-6)
+
+
 def test_statistics_of_the_spec_are_taken_as_they_are() -> None:
     plan = attrs.evolve(DIGITS, normalized=(Normalized("image", mean=(8.0,), std=(4.0,)),))
     raw = data.read(attrs.evolve(DIGITS, normalized=())).tables["assess"]["image"]
