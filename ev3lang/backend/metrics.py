@@ -24,15 +24,14 @@ def confusion_matrix(predictions: Array, labels: Array, *, classes: int) -> Arra
     returns   [C, C] float32: row true class, column predicted class; rounded once where a count
               is above 2^24
     """
-    blocks = range(0, len(labels), _EXACT)
+    true, predicted = jax.nn.one_hot(labels, classes), jax.nn.one_hot(predictions, classes)
+    if len(labels) <= _EXACT:
+        return true.T @ predicted
     counts = [
-        jax.nn.one_hot(labels[begin : begin + _EXACT], classes).T
-        @ jax.nn.one_hot(predictions[begin : begin + _EXACT], classes)
-        for begin in blocks
+        (true[begin : begin + _EXACT].T @ predicted[begin : begin + _EXACT]).astype(jnp.int32)
+        for begin in range(0, len(labels), _EXACT)
     ]
-    if len(counts) == 1:
-        return counts[0]
-    return sum(count.astype(jnp.int32) for count in counts).astype(jnp.float32)
+    return jnp.sum(jnp.stack(counts), axis=0).astype(jnp.float32)
 
 
 _EXACT = 2**24

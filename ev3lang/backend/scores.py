@@ -108,11 +108,14 @@ def ranks_of_classes(scores: Array, kind: str) -> Array:
     # floats is exact, also beside a large offset.
     top = jnp.max(scores, axis=-1, keepdims=True)
     second = jnp.max(others, axis=-1, keepdims=True)
-    second = jnp.where(jnp.isfinite(second), second, -jnp.finfo(scores.dtype).max)
+    second = jnp.where(jnp.isfinite(second), second, _LEAST_SCORE)
     lead = top - second - jnp.log(jnp.sum(jnp.exp(others - second), axis=-1, keepdims=True))
     shares = jnp.where(is_top, 0, jnp.exp(scores - top))
     rest = jnp.sum(shares, axis=-1, keepdims=True) - shares
     return jnp.where(is_top, lead, scores - top - jnp.log1p(jnp.maximum(rest, 0)))
+
+
+_LEAST_SCORE = -3.0e38  # instead of -inf, which is no number less itself
 
 
 def _is_top(scores: Array) -> Array:

@@ -708,6 +708,7 @@ def _comparison(comparison: Comparison, quantity: Quantity) -> str:
         return f"accepted minus {comparison.other}, {comparison.metric}: the same on every example"
     unit = " pp" if quantity.is_share else ""
     value = _difference_text(difference.value, quantity.is_share)
+    unit = unit if math.isfinite(difference.value) else ""
     text = f"accepted minus {comparison.other}, {comparison.metric}: {value}{unit}"
     if difference.low is None or difference.high is None:
         return text
@@ -859,16 +860,22 @@ def _quantity_text(quantity: Quantity) -> Callable[[float], str]:
 
 
 def _share_text(value: float) -> str:
-    return f"{100 * value:.1f}%" if math.isfinite(value) else "not finite"
+    return f"{100 * value:.1f}%" if math.isfinite(value) else _no_number(value)
 
 
 def _real_text(value: float) -> str:
     if not math.isfinite(value):
-        return "not finite"
+        return _no_number(value)
     return str(int(value)) if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
 
 
+def _no_number(value: float) -> str:
+    return "undefined" if math.isnan(value) else "not finite"
+
+
 def _difference_text(value: float, is_share: bool) -> str:
+    if not math.isfinite(value):
+        return _no_number(value)
     text = f"{100 * value:+.1f}" if is_share else f"{value:+.3g}"
     return "0" + text[2:] if float(text) == 0 else text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import attrs
@@ -185,6 +186,16 @@ def test_a_run_that_was_interrupted_claims_nothing(report: Report) -> None:
     assert "claim nothing" in text.replace("\n", " ")
     assert "Nothing was shown to be better" in text
     assert "resume" not in text
+
+
+def test_a_value_that_is_undefined_is_called_that(report: Report) -> None:
+    nothing = Interval(math.nan, None, None, 15)
+    metrics = {**report.metrics, "plain": {"accuracy": nothing}}
+    comparisons = (reports.Comparison("plain", "accuracy", nothing),)
+    text = drawn(attrs.evolve(report, metrics=metrics, comparisons=comparisons), io.StringIO())
+    assert "accepted minus plain, accuracy: undefined\n" in text
+    assert text.count("undefined") == 2
+    assert "nan" not in text
 
 
 def test_a_report_survives_its_json(report: Report) -> None:
