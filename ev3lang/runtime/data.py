@@ -15,6 +15,7 @@ from ev3lang.catalog.index import SOURCES
 from ev3lang.catalog.signature import Type
 from ev3lang.check.typed import SPLITS
 from ev3lang.plan.plan import DataPlan, Derived, Known, Normalized, fields_of
+from ev3lang.runtime import probabilities
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.table import Column
@@ -355,6 +356,8 @@ def _check_columns(
                 _check_range(source, name, type_, column, -1, "tokens -1 (padding) to", of_part)
             case _ if np.issubdtype(column.dtype, np.floating):
                 _check_finite(source, name, column, of_part)
+                if type_.kind in ("probs", "log_probs"):
+                    _check_sums(source, name, type_, column, of_part)
 
 
 def _check_range(
@@ -392,6 +395,21 @@ def _check_finite(source: str, name: str, column: np.ndarray, of_part: str) -> N
             "fill in or leave out these rows before the run",
             field=name,
             row=row + 1,
+        )
+
+
+def _check_sums(source: str, name: str, type_: Type, column: np.ndarray, of_part: str) -> None:
+    fault = probabilities.fault(column, type_.kind)
+    if fault is not None:
+        meaning = "probabilities" if type_.kind == "probs" else "logarithms of probabilities"
+        scores = Type("logits", type_.dimensions)
+        raise DataError(
+            f"{source}: {name} {fault.what} in row {fault.row + 1}{of_part}, but {type_} are "
+            f"{meaning}: none is below 0 and their sum is 1 ({_rows_like_it(fault.count)})",
+            f"store probabilities, or declare `{name}: {scores}` if they are scores before a "
+            "softmax",
+            field=name,
+            row=fault.row + 1,
         )
 
 

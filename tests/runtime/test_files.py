@@ -30,6 +30,7 @@ adapt net {{ accept when accuracy improves; stop after 2 iterations }}
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(200, 3)).astype(np.float32)
 LABEL = np.arange(200, dtype=np.int32) % 4
+BELIEF = GENERATOR.dirichlet(np.ones(4), size=200)
 
 
 def store(folder: Path, **arrays: np.ndarray) -> None:
@@ -225,6 +226,20 @@ def test_names_become_numbers_that_tell_them_apart(tmp_path: Path) -> None:
         ),
         (f"{PLAIN}\nweight: f32", {"weight": np.full(200, np.inf, np.float32)}, "not a finite", 1),
         (f"{PLAIN}\nteacher: logits[4]", {"teacher": np.zeros((99, 4), np.float32)}, "99", None),
+        (f"{PLAIN}\nbelief: probs[4]", {"belief": 100 * BELIEF}, "belief sums to 100 in row 1", 1),
+        (
+            f"{PLAIN}\nbelief: probs[4]",
+            {"belief": np.where(np.arange(200)[:, None] == 3, BELIEF - 0.2, BELIEF)},
+            "in row 4",
+            4,
+        ),
+        (
+            f"{PLAIN}\nbelief: log_probs[4]",
+            {"belief": np.log(BELIEF) + 0.1},
+            "has probabilities that sum to 1.105 in row 1",
+            1,
+        ),
+        (f"{PLAIN}\nbelief: probs[4]", {"belief": np.full((200, 4), np.nan)}, "not a finite", 1),
         (f"{PLAIN}\nrows 300", {}, "has 200 rows, and the spec says 300", None),
     ],
 )
