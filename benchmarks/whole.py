@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import emit
+from ev3lang.backend import emit, units
 from ev3lang.backend.state import Params, Record, RunState
 from ev3lang.backend.streams import Data
 from ev3lang.plan.fuse import fuse
@@ -47,12 +47,12 @@ def whole(plan: Plan, given: Mapping[str, Params] = MappingProxyType({})) -> Who
 def data_of(plan: Plan, tables: Mapping[str, Mapping[str, Any]]) -> Data:
     """Tables as a run reads them: the fields that the plan reads, of all but the report split."""
     read = emit.fields_read(plan)
+    tables = {split: columns for split, columns in tables.items() if split != "report"}
     splits = {
         split: {name: jnp.asarray(columns[name]) for name in read}
         for split, columns in tables.items()
-        if split != "report"
     }
-    return Data(splits, {}, {})
+    return Data(splits, {}, {}, units.of_splits(plan.data.split, tables))
 
 
 ENDLESS = Data({split: {} for split in ("explore", "assess", "adapt")}, {}, {})

@@ -19,6 +19,7 @@ from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.state import PROOFS, Decision, Params, Proofs, RunState, pick
 from ev3lang.backend.streams import Fields
+from ev3lang.backend.units import Sample
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import Claim, Condition, Gate, ObjectivePlan, Plan, Reference
 
@@ -48,14 +49,14 @@ class Verdict:
 class Splits:
     """What a decision is made on.
 
-    assess    the fields that the state's values of current and accepted are on
+    assess    what the state's values of current and accepted are on
     adapt     the split or draw that decides; called only inside a query
-    examples  how many examples adapt has
+    count     how many units adapt has: examples, groups or blocks
     """
 
-    assess: Fields
-    adapt: Callable[[], Fields]
-    examples: int
+    assess: Sample
+    adapt: Callable[[], Sample]
+    count: int
 
 
 def decide(
@@ -192,7 +193,7 @@ def _outlook(
     key = named(state.key, "outlook", state.iteration)
 
     def of(claim: Claim) -> Outlook:
-        return claims.outlook(claim, current, accepted, splits.assess, splits.examples, level, key)
+        return claims.outlook(claim, current, accepted, splits.assess, splits.count, level, key)
 
     leading = _at([of(claim) for claim in plan.rule.claims], state.leading)
     guards = [of(claim) for claim in plan.proven]
@@ -228,16 +229,16 @@ def _ask(
     networks = networks.in_secret()
 
     def query() -> Proof:
-        fields = splits.adapt()
+        adapt = splits.adapt()
         current, accepted = (
-            _Measured.of(measures, fields, networks.holding(params))
+            _Measured.of(measures, adapt.fields, networks.holding(params))
             for params in (state.current, state.accepted)
         )
 
         def proof(claim: Claim) -> Proof:
             drawn = named(key, claim.measure.name)
             sides = current.side, accepted.side
-            return claims.test(claim, *sides, on_assess, fields, level, drawn)
+            return claims.test(claim, *sides, on_assess, splits.assess.units, adapt, level, drawn)
 
         tests = [lambda claim=claim: proof(claim) for claim in plan.rule.claims]
         leading = tests[0]() if len(tests) == 1 else jax.lax.switch(state.leading, tests)

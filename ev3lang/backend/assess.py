@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import bootstrap, claims, expressions, fronts, reference
+from ev3lang.backend import units as units_of
 from ev3lang.backend.explore import Explored
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.keys import named
@@ -20,6 +20,7 @@ from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import part, stack
 from ev3lang.backend.state import Params, PyTree, RunState, Values, is_finite
 from ev3lang.backend.streams import Fields
+from ev3lang.backend.units import Sample, Units
 from ev3lang.plan.plan import Forward, FusedPlan, ObjectivePlan, Plan, Reference
 
 Array: TypeAlias = jax.Array
@@ -94,14 +95,15 @@ def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
     )
 
 
-def standard_errors(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
+def standard_errors(
+    objectives: Sequence[ObjectivePlan], values: Values, units: Units | None
+) -> Array:
     """[..., M] float32, of each objective's mean; 0 where an example has no value of its own."""
     found = []
     for objective in objectives:
         each = values[objective.name]
         if objective.value.level == "example":
-            count = each.shape[-1]
-            found.append(jnp.std(each, axis=-1) / math.sqrt(max(count - 1, 1)))
+            found.append(units_of.standard_error(units, each))
         else:
             found.append(jnp.zeros_like(each))
     return jnp.stack(found, axis=-1)
@@ -109,7 +111,7 @@ def standard_errors(objectives: Sequence[ObjectivePlan], values: Values) -> Arra
 
 def rank(
     fused: FusedPlan,
-    fields: Fields,
+    sample: Sample,
     networks: Networks,
     explored: Explored,
     state: RunState,
@@ -117,7 +119,7 @@ def rank(
 ) -> Ranking:
     """The candidates measured and ranked, and whether the best becomes current.
 
-    fields    the assess split, which the state's values of current and accepted are on
+    sample    assess, which the state's values of current and accepted are on
     key       [] the iteration's own, for the bootstrap of a set's value
     A candidate with a loss, weight, output or value that isn't finite is out, as is one that is
     not there yet. One that breaks a guard comes behind all that keep every guard. Of equal ones
@@ -128,7 +130,7 @@ def rank(
 
     def of_one(weights: PyTree) -> tuple[Values, Array]:
         values, is_measured = measure_finite(
-            plan.measures, fields, networks.holding(restore(weights))
+            plan.measures, sample.fields, networks.holding(restore(weights))
         )
         return values, is_measured & is_finite(weights)
 
@@ -143,7 +145,7 @@ def rank(
         lambda k: networks.holding(restore(part(explored.weights, k))),
         state.current_values,
         networks.holding(state.current),
-        fields,
+        sample,
         key,
     )
     leading = compared.leading()
@@ -153,7 +155,7 @@ def rank(
     leads &= jnp.all(keeps[best]) | ~current_keeps
     return Ranking(
         compared.scores,
-        standard_errors(plan.measures, values),
+        standard_errors(plan.measures, values, sample.units),
         are_sound(plan.measures, values),
         are_finite,
         keeps,
@@ -216,7 +218,7 @@ class _Compared:
     holding: Callable[[int | Array], Networks]
     current_values: Values
     current: Networks
-    fields: Fields
+    sample: Sample
     key: Array
 
     def signed(self, key: ObjectivePlan) -> Array:
@@ -312,18 +314,19 @@ class _Compared:
         """Whether one is behind another by at most one paired standard error, [] bool."""
         gains = key.sign * (one[0] - other[0])
         if key.value.level != "set":
-            return is_within_one_error(gains)
-        count = len(next(iter(self.fields.values())))
-        difference = bootstrap.difference(key.value, self.fields, one[1](), other[1]())
+            return is_within_one_error(
+                units_of.sums(self.sample.units, gains) if gains.ndim else gains
+            )
+        difference = bootstrap.difference(key.value, self.sample.fields, one[1](), other[1]())
         drawn = named(self.key, "resamples")
-        return gains >= -bootstrap.standard_error(difference, drawn, count)
+        return gains >= -bootstrap.standard_error(difference, drawn, self.sample)
 
 
 def is_within_one_error(gains: Array) -> Array:
     """Whether a mean is at most one standard error below 0, [] bool.
 
-    gains    [B] float32, paired differences; [] for a value that no example has a part in, whose
-             standard error is 0
+    gains    [U] float32, paired differences, summed over each unit; [] for a value that no example
+             has a part in, whose standard error is 0
     With sum S and sum of squares Q, S/n < -sqrt((Q - S^2/n) / (n (n - 1))) is S < 0 and S^2 > Q.
     For right and wrong both are whole numbers: losing one example more is exactly one standard
     error, a tie that the quotients would leave to rounding.

@@ -1,7 +1,10 @@
 """The bootstrap: what a set's value would be on other sets of as many examples.
 
-It is an approximation, and the tests that rest on it promise their level only about.
-Source: Efron (1979), Annals of Statistics 7:1-26.
+It is an approximation, and the tests that rest on it promise their level only about. Whole units
+are drawn (`backend.units`): groups, blocks of time, or single examples. Of few of them a resample
+spreads too little, so what it tells of the tail is widened as Student's distribution is wider than
+the normal one. Sources: Efron (1979), Annals of Statistics 7:1-26; Hesterberg (2015), American
+Statistician 69:371-386, the expanded percentile interval.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from ev3lang.backend import expressions
+from ev3lang.backend import expressions, gate, units
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.streams import Fields
+from ev3lang.backend.units import Sample
 from ev3lang.check.bounds import MOST_RESAMPLES, TAIL
 from ev3lang.plan.plan import Expr
 
@@ -57,13 +61,31 @@ def difference(
     return lambda rows: on(rows, first, one) - factor * on(rows, second, other)
 
 
-def standard_error(difference: Difference, key: Array, examples: int) -> Array:
-    """The standard deviation of a difference over resampled examples, [] float32.
+def standard_error(difference: Difference, key: Array, sample: Sample) -> Array:
+    """The standard deviation of a difference over resampled sets, [] float32.
 
     A resample on which the value is undefined doesn't count; NaN where it is on all.
     """
-    rows = jax.random.randint(key, (RESAMPLES, examples), 0, examples)
-    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1)
+    rows = units.resampled(sample, key, RESAMPLES)
+    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1) * _of_few(sample.count)
+
+
+def _of_few(count: int) -> float:
+    """How much further a sample's own deviation is than that of its resamples."""
+    return math.sqrt(count / max(count - 1, 1))
+
+
+def widening(count: int, log_level: Array) -> Array:
+    """How much further than resamples a difference of so many units lies at a level, [] float32.
+
+    The quantile of Student's distribution over the normal one, by the first terms of Fisher's
+    expansion, times the correction of the deviation. Source: Abramowitz and Stegun (1964), 26.7.5.
+    """
+    freedom = max(count - 1, 1)
+    square = jnp.square(gate.upper_quantile(jnp.minimum(log_level, math.log(0.5))))
+    first = (square + 1) / (4 * freedom)
+    second = (5 * jnp.square(square) + 16 * square + 3) / (96 * freedom**2)
+    return _of_few(count) * (1 + first + second)
 
 
 def is_affordable(log_level: Array) -> Array:
@@ -72,11 +94,18 @@ def is_affordable(log_level: Array) -> Array:
 
 
 def log_p(
-    difference: Difference, key: Array, examples: int, margin: float, log_level: Array, sign: int
+    difference: Difference,
+    key: Array,
+    sample: Sample,
+    gained: Array,
+    margin: float,
+    log_level: Array,
+    sign: int,
 ) -> Array:
     """log of the share of resamples whose gain isn't above the margin, [] float32 in nats.
 
-    sign   1 where more is better, -1 where less is: a gain is `sign * difference`
+    gained   [] float32, the gain on the sample, from which those of resamples are widened
+    sign     1 where more is better, -1 where less is: a gain is `sign * difference`
     It takes 20 over the level of them, and ends as soon as too many have missed: the share is
     then above the level, which is all that a test asks. A value that is undefined on a resample
     counts as a miss.
@@ -84,6 +113,7 @@ def log_p(
     level = jnp.exp(log_level)
     wanted = jnp.minimum(jnp.ceil(TAIL / level), MOST_RESAMPLES)
     most_misses = level * (wanted + 1) - 1
+    width = widening(sample.count, log_level)
 
     def goes_on(carry: tuple[Array, Array]) -> Array:
         done, misses = carry
@@ -92,8 +122,9 @@ def log_p(
     def some_more(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         done, misses = carry
         drawn = jax.random.fold_in(key, done.astype(jnp.int32))
-        rows = jax.random.randint(drawn, (_TOGETHER, examples), 0, examples)
-        is_gain = sign * jax.vmap(difference)(rows) > margin
+        rows = units.resampled(sample, drawn, _TOGETHER)
+        gains = gained + width * (sign * jax.vmap(difference)(rows) - gained)
+        is_gain = gains > margin
         # the last draw may be more than is wanted
         is_counted = done + jnp.arange(_TOGETHER) < wanted
         return done + _TOGETHER, misses + jnp.sum(~is_gain & is_counted)

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import betting, bootstrap, gate
+from ev3lang.backend import units as units_of
 from ev3lang.backend.comparing import holds
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.state import Values
-from ev3lang.backend.streams import Fields
+from ev3lang.backend.units import Sample, Units
 from ev3lang.plan.plan import Claim, Guard
 
 Array: TypeAlias = jax.Array
@@ -87,35 +88,35 @@ def outlook(
     claim: Claim,
     current: Side,
     accepted: Side,
-    fields: Fields,
-    examples: int,
+    assess: Sample,
+    deciding: int,
     log_level: Array,
     key: Array,
 ) -> Outlook:
     """What assess says of a claim.
 
-    fields     the assess split, for a bootstrap
-    examples   of the adapt split
+    deciding   how many units decide: examples, groups or blocks of the adapt split
     log_level  [] float32 in nats, of the test to come
     """
     gained = gains(claim, current.values, accepted.values)
-    count = len(next(iter(fields.values())))
-    ratio = examples / count
+    ratio = deciding / assess.count
     none = jnp.int32(0)
     if claim.test == "mcnemar":
         assert claim.measure.is_binary, f"McNemar counts right and wrong; {claim} is neither"
+        assert assess.units is None, f"McNemar counts examples, and {claim} is of units"
         wins, losses = gate.discordant(gained)
-        mean = jnp.mean(gained)
+        mean, count = jnp.mean(gained), assess.count
         error = jnp.sqrt(jnp.maximum(wins + losses - jnp.square(mean) * count, 0)) / count
         predicted = gate.power(wins, losses, ratio, log_level)
         return Outlook(wins, losses, mean, error, wins > losses, predicted)
     if claim.test == "betting":
-        mean, error = jnp.mean(gained), jnp.std(gained) / math.sqrt(max(count - 1, 1))
-        surplus = excess(claim, gained)
-        stake = betting.bet(surplus, examples, log_level)
-        predicted = betting.power(surplus, stake, examples, log_level)
+        mean, error = jnp.mean(gained), units_of.standard_error(assess.units, gained)
+        worth = units_of.worth(assess.units, excess(claim, gained))
+        stake = betting.bet(worth, deciding, log_level)
+        predicted = betting.power(worth, stake, deciding, log_level)
         return Outlook(none, none, mean, error, mean > claim.margin, predicted)
-    error = bootstrap.standard_error(_difference(claim, fields, current, accepted), key, count)
+    difference = _difference(claim, assess, current, accepted)
+    error = bootstrap.standard_error(difference, key, assess)
     # on so few examples that no resample differs nothing is known
     standing = jnp.where(error > 0, (gained - claim.margin) / error, 0.0)
     predicted = gate.predicted(standing, ratio, log_level) * bootstrap.is_affordable(log_level)
@@ -127,7 +128,8 @@ def test(
     current: Side,
     accepted: Side,
     on_assess: tuple[Values, Values],
-    fields: Fields,
+    assess: Units | None,
+    adapt: Sample,
     log_level: Array,
     key: Array,
 ) -> Proof:
@@ -135,12 +137,11 @@ def test(
 
     current, accepted  with their values on adapt
     on_assess          their values on assess, which a bet is chosen by
-    fields             the adapt split
+    assess             the units of assess
     log_level          [] float32 in nats
-    key                of the order in which examples are bet on, and of resamples
+    key                of the order in which units are bet on, and of resamples
     """
     gained = gains(claim, current.values, accepted.values)
-    count = len(next(iter(fields.values())))
     none = jnp.int32(0)
     if claim.test == "mcnemar":
         wins, losses = gate.discordant(gained)
@@ -148,16 +149,19 @@ def test(
             gate.passes(wins, losses, log_level), wins, losses, gate.log_tail(wins, losses)
         )
     if claim.test == "betting":
-        stake = betting.bet(excess(claim, gains(claim, *on_assess)), count, log_level)
+        seen = units_of.worth(assess, excess(claim, gains(claim, *on_assess)))
+        stake = betting.bet(seen, adapt.count, log_level)
         surplus = excess(claim, gained)
-        order = jax.random.permutation(named(key, "order"), count)
-        wealth = betting.log_wealth(surplus[order], stake)
+        worth = units_of.worth(adapt.units, surplus)
+        order = jax.random.permutation(named(key, "order"), adapt.count)
+        wealth = betting.log_wealth(worth[order], stake)
         is_won = is_in_range(surplus) & (wealth >= -log_level + betting.MARGIN)
         return Proof(is_won, none, none, -wealth)
     log_p = bootstrap.log_p(
-        _difference(claim, fields, current, accepted),
+        _difference(claim, adapt, current, accepted),
         named(key, "resamples"),
-        count,
+        adapt,
+        gained,
         claim.margin,
         log_level,
         claim.measure.sign,
@@ -167,8 +171,8 @@ def test(
 
 
 def _difference(
-    claim: Claim, fields: Fields, current: Side, accepted: Side
+    claim: Claim, sample: Sample, current: Side, accepted: Side
 ) -> bootstrap.Difference:
     return bootstrap.difference(
-        claim.measure.value, fields, current.networks, accepted.networks, claim.factor
+        claim.measure.value, sample.fields, current.networks, accepted.networks, claim.factor
     )

@@ -33,6 +33,7 @@ from ev3lang.backend import (
     recent,
     reference,
     streams,
+    units,
 )
 from ev3lang.backend.cached import Columns
 from ev3lang.backend.descent import KNOWN
@@ -74,6 +75,7 @@ from ev3lang.backend.state import (
     pick,
 )
 from ev3lang.backend.streams import Block, Data, Fields
+from ev3lang.backend.units import Sample, Units
 from ev3lang.check.typed import SPLITS
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
@@ -125,6 +127,7 @@ class Program:
                     `given` are the weights of frozen models, those of this program's too
     teach           (given) -> None: from now on frozen models have these weights where their
                     outputs were computed beforehand; a state holds its own
+    units           of assess, adapt and report, where several examples count as one
     traces          what was traced so far, a name each: `segment` stands in it once for a run
     faults          what went wrong in functions on the host while the program ran
     """
@@ -145,6 +148,7 @@ class Program:
     blank: Callable[[], RunState]
     over: Callable[[FusedPlan, Mapping[str, Params]], Program]
     teach: Callable[[Mapping[str, Params]], None]
+    units: Mapping[str, Units]
     traces: list[str]
     faults: Faults
 
@@ -202,7 +206,9 @@ def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Pro
     blocks = ground.blocks
     # The report split stays out of every function that the run itself calls.
     seen = attrs.evolve(
-        whole, splits={use: each for use, each in whole.splits.items() if use != "report"}
+        whole,
+        splits={use: each for use, each in whole.splits.items() if use != "report"},
+        units={use: each for use, each in whole.units.items() if use != "report"},
     )
 
     def teach(given: Mapping[str, Params]) -> None:
@@ -304,6 +310,7 @@ def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Pro
         blank=blank,
         over=lambda fused, given: _over(ground, fused, given),
         teach=teach,
+        units=whole.units,
         traces=traces,
         faults=faults,
     )
@@ -353,6 +360,8 @@ def _on_device(
             for name, (mean, std) in statistics.items()
         },
         {name: jnp.asarray(rows, jnp.int32) for name, rows in pools(plan, explore).items()},
+        # a draw of single examples has no whole units
+        {} if evaluation.examples_drawn(plan) else units.of_splits(plan.data.split, tables),
     )
 
 
@@ -495,8 +504,9 @@ def iterate(
     verdict = contest = None
     if has_challengers(plan):
         state, verdict = adapt.challenge(plan, state, base, fields)
+    sample = Sample(fields, data.units.get("assess"))
     ranking = assess.rank(
-        fused, fields, base, explored, state, named(state.key, "assess", iteration)
+        fused, sample, base, explored, state, named(state.key, "assess", iteration)
     )
     if isinstance(plan.rule, Reference):
         adapt_fields = evaluation.examples(plan, data, state.key, "adapt", iteration, rows)
@@ -511,7 +521,7 @@ def iterate(
         assert state.challengers is not None
         state = attrs.evolve(state, log_budget=challenger.left(plan, state.challengers))
     else:
-        splits = _splits(plan, data, state.key, fields, iteration)
+        splits = _splits(plan, data, state.key, sample, iteration)
         may_ask = any_finite & ~progress.is_trial(state)
         state, verdict = adapt.decide(plan, state, base, splits, may_ask)
     is_accepted = verdict.decision == Decision.ACCEPTED
@@ -526,6 +536,7 @@ def iterate(
         plan,
         state,
         verdict,
+        sample.units,
         scores=ranking.scores,
         errors=ranking.errors,
         is_sound=ranking.is_sound,
@@ -581,9 +592,10 @@ def _closed(plan: Plan, data: Data, state: RunState, is_closing: Array) -> tuple
     """The state after the last query and that query's record, where it is time for it."""
     # the draw that the state's values are on is the last iteration's
     fields = _examples(plan, data, state.key, "assess", state.iteration - 1)
-    splits = _splits(plan, data, state.key, fields, state.iteration)
+    sample = Sample(fields, data.units.get("assess"))
+    splits = _splits(plan, data, state.key, sample, state.iteration)
     closed, verdict = adapt.close(plan, state, networks(plan, state.frozen), splits, is_closing)
-    return closed, _record(plan, closed, verdict)
+    return closed, _record(plan, closed, verdict, sample.units)
 
 
 def _measured_anew(plan: Plan, state: RunState, fields: Fields) -> RunState:
@@ -659,15 +671,17 @@ def _front(
     return front
 
 
-def _record(plan: Plan, state: RunState, verdict: adapt.Verdict, **candidates: Array) -> Record:
+def _record(
+    plan: Plan, state: RunState, verdict: adapt.Verdict, units: Units | None, **candidates: Array
+) -> Record:
     """What the host hears of an iteration or, without candidates, of the last query."""
     return attrs.evolve(
         blank_record(0, len(plan.measures)),
         iteration=state.iteration,
         current=assess.means(plan.measures, state.current_values),
         accepted=assess.means(plan.measures, state.accepted_values),
-        current_errors=assess.standard_errors(plan.measures, state.current_values),
-        accepted_errors=assess.standard_errors(plan.measures, state.accepted_values),
+        current_errors=assess.standard_errors(plan.measures, state.current_values, units),
+        accepted_errors=assess.standard_errors(plan.measures, state.accepted_values, units),
         wins=verdict.wins,
         losses=verdict.losses,
         gain=verdict.gain,
@@ -689,11 +703,15 @@ def _examples(plan: Plan, data: Data, key: Array, split: str, draw: Array) -> Fi
     return streams.examples(plan.data, data.splits[split], data.scales, key, split, draw)
 
 
-def _splits(plan: Plan, data: Data, key: Array, fields: Fields, draw: Array) -> adapt.Splits:
-    """What a decision is made on: `fields` of assess, and adapt or a draw in its place."""
-    adapt_split = data.splits["adapt"]
-    count = len(next(iter(adapt_split.values()), ())) or len(next(iter(fields.values())))
-    return adapt.Splits(fields, lambda: _examples(plan, data, key, "adapt", draw), count)
+def _splits(plan: Plan, data: Data, key: Array, sample: Sample, draw: Array) -> adapt.Splits:
+    """What a decision is made on: a sample of assess, and adapt or a draw in its place."""
+    adapt_split, units = data.splits["adapt"], data.units.get("adapt")
+    count = len(next(iter(adapt_split.values()), ())) or sample.examples
+
+    def deciding() -> Sample:
+        return Sample(_examples(plan, data, key, "adapt", draw), units)
+
+    return adapt.Splits(sample, deciding, count if units is None else units.count)
 
 
 # ---------------------------------------------------------------- beside the run

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ev3lang.backend import augmentations, expressions, sources
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
+from ev3lang.backend.units import Units
 from ev3lang.plan.plan import DataPlan
 
 Array: TypeAlias = jax.Array
@@ -30,11 +31,13 @@ class Data:
     splits   explore, assess, adapt (and report, beside the run) to their fields
     scales   of fields that are normalised in the program
     pools    by the fields that a loss needs known, the rows of explore that know them: [N] int32
+    units    of assess, adapt and report, where several examples count as one
     """
 
     splits: dict[str, Fields]
     scales: dict[str, tuple[Array, Array]]
     pools: dict[str, Array]
+    units: dict[str, Units] = attrs.Factory(dict)
 
 
 @pytree

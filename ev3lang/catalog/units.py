@@ -48,4 +48,5 @@ UNITS: dict[str, Unit] = {
     **_counted("batch", "batches"),
     **_counted("pass", "passes"),
     **_counted("part", "parts"),
+    **_counted("group", "groups"),
 }

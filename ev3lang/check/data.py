@@ -218,6 +218,10 @@ def _split(
             checking.report(errors.split_too_large(item.span, 100 * total, part))
             is_whole = False
     by = _split_method(checking, declaration, item)
+    units = _units(checking, item, rows)
+    if by is not None and item.method == "ordered" and item.units is None:
+        assert item.by is not None, "an order is by a field"
+        checking.report(errors.independent_in_time(item.by.span, by))
     seed = 0
     if item.seed is not None:
         if not isinstance(item.seed.value, int) or item.seed.unit is not None:
@@ -226,9 +230,51 @@ def _split(
             )
             return None
         seed = item.seed.value
-    if not is_whole or (item.method is not None and by is None):
+    if not is_whole or units is None or (item.method is not None and by is None):
         return None
-    return typed.SplitInfo(shares, item.method, by, seed)
+    return typed.SplitInfo(shares, item.method, by, seed, units.block, units.groups, units.largest)
+
+
+@attrs.frozen
+class _Units:
+    """What is stated of the groups or blocks that count as one example."""
+
+    block: int | None = None
+    groups: int | None = None
+    largest: int | None = None
+
+
+def _units(
+    checking: Checking, item: tree.SplitItem, rows: Mapping[str | None, int]
+) -> _Units | None:
+    """What counts as one example; None, reported, where the words fit nothing."""
+    whole = None if any(share.part is not None for share in item.shares) else rows.get(None)
+    match item.units:
+        case None:
+            return _Units()
+        case tree.Blocks(size=size):
+            if item.method != "ordered":
+                checking.report(errors.unfit_units(item.units.span, "blocks", "ordered by"))
+                return None
+            block = counted(checking, size, "examples", "a size of blocks, such as `50 examples`")
+            return None if block is None else _Units(block=int(block))
+        case tree.Groups(count=count, largest=largest):
+            if item.method != "grouped":
+                checking.report(errors.unfit_units(item.units.span, "groups", "grouped by"))
+                return None
+            groups = counted(checking, count, "groups", "a count of groups, such as `300 groups`")
+            words = "the size of the largest group, such as `40 examples`"
+            most = None if largest is None else counted(checking, largest, "examples", words)
+            if groups is None or (largest is not None and most is None):
+                return None
+            if whole is not None and not groups <= whole <= groups * (most or whole):
+                checking.report(
+                    errors.impossible_groups(
+                        item.units.span, int(groups), None if most is None else int(most), whole
+                    )
+                )
+                return None
+            return _Units(groups=int(groups), largest=None if most is None else int(most))
 
 
 def _share(

@@ -865,6 +865,66 @@ def no_power(
     )
 
 
+def unfit_units(span: Span, units: str, method: str) -> Diagnostic:
+    """Groups or blocks that the split doesn't make.
+
+    units   `groups` or `blocks`
+    method  the words of a split that makes them
+    """
+    return Diagnostic(
+        code="unfit-units",
+        message=f"{units} of examples are made by a split that is `{method}` a field",
+        span=span,
+        help=f"write `{method} FIELD in …`, or take out what is said of {units}",
+    )
+
+
+def impossible_groups(span: Span, groups: int, largest: int | None, rows: int) -> Diagnostic:
+    """A count of groups that so many rows can't be in."""
+    held = f"{groups} groups" + ("" if largest is None else f" of up to {largest} examples")
+    hold = f"hold at least {groups}" if rows < groups else f"hold at most {groups * (largest or 1)}"
+    return Diagnostic(
+        code="unfit-units",
+        message=f"{held} {hold} examples, and there are {rows}",
+        span=span,
+        help="count the different values of the field, and the rows of the commonest",
+    )
+
+
+def few_units(
+    span: Span, groups: int, needed: int, confidence: float, words: str, runs: int = 1
+) -> Diagnostic:
+    """So few groups or blocks in adapt that nothing can ever be accepted.
+
+    words   what they are, such as `groups by patient`
+    """
+    return Diagnostic(
+        code="no-power",
+        message=(
+            f"{groups} {words} in adapt can't show a gain at {_percent(confidence)} confidence"
+            f"{_shared_by(runs)}: examples of one count as one"
+        ),
+        span=span,
+        help=(
+            f"at least {needed} are needed: give adapt a larger share, or ask for less confidence"
+        ),
+    )
+
+
+def independent_in_time(span: Span, by: str) -> Diagnostic:
+    """Examples in order of time that count as if each were drawn by itself."""
+    return Diagnostic(
+        code="independent-in-time",
+        message=f"each example counts as drawn by itself, though they are ordered by `{by}`",
+        span=span,
+        severity="warning",
+        help=(
+            f"write `ordered by {by} in blocks of 50 examples`, with blocks longer than what "
+            "happens at one time is felt"
+        ),
+    )
+
+
 def no_resamples(
     span: Span, objective: str, confidence: float, most: int, runs: int = 1
 ) -> Diagnostic:
@@ -885,15 +945,25 @@ def _shared_by(runs: int) -> str:
 
 
 def low_power(
-    span: Span, other: Span, examples: int, smallest: float, distance: float, *, is_share: bool
+    span: Span,
+    other: Span,
+    count: int,
+    smallest: float,
+    distance: float,
+    units: str | None = None,
+    *,
+    is_share: bool,
 ) -> Diagnostic:
-    """Aims closer together than a gain that can be shown."""
+    """Aims closer together than a gain that can be shown.
+
+    units   what decides where it isn't single examples, such as `groups by patient`
+    """
     least = f"{100 * smallest:.1f} pp" if is_share else f"{smallest:.3g}"
     apart = f"{100 * distance:.3g} pp" if is_share else f"{distance:.3g}"
     return Diagnostic(
         code="low-power",
         message=(
-            f"{examples} adapt examples can't show a gain below {least} at this confidence, and "
+            f"{_deciding(count, units)} can't show a gain below {least} at this confidence, and "
             f"these aims are {apart} apart"
         ),
         span=span,
@@ -901,6 +971,10 @@ def low_power(
         labels=(Label(other, "the other aim"),),
         help="give adapt a larger share, or set the aims further apart",
     )
+
+
+def _deciding(count: int, units: str | None) -> str:
+    return f"{count} adapt examples" if units is None else f"{count} {units} in adapt"
 
 
 def low_confidence(span: Span, confidence: float) -> Diagnostic:
@@ -954,16 +1028,24 @@ def guard_never_fails(span: Span, what: str) -> Diagnostic:
 
 
 def guard_never_proven(
-    span: Span, guard: str, examples: int | None, needed: int | None, *, is_of_equals: bool
+    span: Span,
+    guard: str,
+    count: int | None,
+    needed: int | None,
+    units: str | None = None,
+    *,
+    is_of_equals: bool,
 ) -> Diagnostic:
     """A proven guard that the adapt split can't show.
 
+    count          of the examples, groups or blocks that decide
+    units          what they are where they aren't single examples
     needed         examples that would do; None where none would
     is_of_equals   whether that is for two identical models, else for a perfect one
     """
-    can = "no number of adapt examples can"
-    if needed is not None and examples is not None:
-        can = f"{examples} adapt examples can't"
+    can = f"no number of {'adapt examples' if units is None else units} can"
+    if needed is not None and count is not None:
+        can = f"{_deciding(count, units)} can't"
     even = "two identical models" if is_of_equals else "a perfect model"
     enough = "" if needed is None else f"{needed} are needed: "
     return Diagnostic(

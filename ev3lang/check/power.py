@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import attrs
+
 from ev3lang.check import bounds, errors, expressions, typed
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking
+from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
@@ -39,16 +42,41 @@ def review(
         )
     # Under rule challenger the examples never run out.
     if adapt.rule == "gate":
-        _objectives(checking, adapt, None if info is None else info.examples("adapt"), place)
+        deciding = Deciding.of(info)
+        _objectives(checking, adapt, deciding, place)
         if info is not None:
-            _guards(checking, adapt, guards, info.examples("adapt"))
+            _guards(checking, adapt, guards, deciding)
+
+
+@attrs.frozen
+class Deciding:
+    """What decides on acceptance: so many examples of adapt, or groups or blocks of them.
+
+    count      None where the spec doesn't say
+    units      what they are called where they aren't single examples: `groups by patient`
+    fullness   how full they are in the mean, as a share of the largest
+    """
+
+    count: int | None
+    units: str | None = None
+    fullness: float = 1.0
+
+    @staticmethod
+    def of(info: typed.DataInfo | None) -> Deciding:
+        if info is None:
+            return Deciding(None)
+        split = info.split
+        if split is None or not split.has_units:
+            return Deciding(info.examples("adapt"))
+        words = "blocks" if split.block is not None else f"groups by {split.by}"
+        return Deciding(info.units("adapt"), words, info.fullness)
 
 
 # ---------------------------------------------------------------- objectives
 
 
 def _objectives(
-    checking: Checking, adapt: typed.AdaptInfo, examples: int | None, place: Span
+    checking: Checking, adapt: typed.AdaptInfo, deciding: Deciding, place: Span
 ) -> None:
     """Report objectives of which nothing can be shown, and aims that can't be told apart."""
     delta = adapt.delta
@@ -60,18 +88,28 @@ def _objectives(
                     errors.no_resamples(place, objective.name, adapt.confidence, most, adapt.runs)
                 )
             continue
-        if examples is None:
+        if deciding.count is None:
             continue
-        needed = _needed(objective, adapt.margin, delta)
-        if examples < needed:
-            checking.report(errors.no_power(place, examples, needed, adapt.confidence, adapt.runs))
+        needed = _needed(objective, adapt.margin, delta, deciding)
+        if deciding.count < needed:
+            checking.report(_no_power(adapt, deciding, deciding.count, needed, place))
             return
-        _aims_apart(checking, objective, examples, _smallest(objective, adapt, examples))
+        smallest = _smallest(objective, adapt, deciding, deciding.count)
+        _aims_apart(checking, objective, deciding.count, smallest, deciding.units)
 
 
-def _is_counted(objective: typed.ObjectiveInfo, margin: float) -> bool:
-    """Whether McNemar's test decides: by right and wrong alone, without a margin."""
-    return objective.value.facts.type.kind == "bool" and margin == 0
+def _no_power(
+    adapt: typed.AdaptInfo, deciding: Deciding, count: int, needed: int, place: Span
+) -> Diagnostic:
+    if deciding.units is None:
+        return errors.no_power(place, count, needed, adapt.confidence, adapt.runs)
+    return errors.few_units(place, count, needed, adapt.confidence, deciding.units, adapt.runs)
+
+
+def _is_counted(objective: typed.ObjectiveInfo, margin: float, deciding: Deciding) -> bool:
+    """Whether McNemar's test decides: by right and wrong alone, without a margin or groups."""
+    is_answer = objective.value.facts.type.kind == "bool"
+    return is_answer and margin == 0 and deciding.units is None
 
 
 def _width(objective: typed.ObjectiveInfo) -> float:
@@ -80,25 +118,31 @@ def _width(objective: typed.ObjectiveInfo) -> float:
     return high - low
 
 
-def _needed(objective: typed.ObjectiveInfo, margin: float, delta: float) -> int:
-    """The fewest examples on which any gain beyond the margin can be shown at all."""
-    if _is_counted(objective, margin):
+def _needed(objective: typed.ObjectiveInfo, margin: float, delta: float, deciding: Deciding) -> int:
+    """The fewest units on which any gain beyond the margin can be shown at all."""
+    if _is_counted(objective, margin, deciding):
         return bounds.least_wins(delta)
     width = _width(objective)
-    return bounds.examples_for(delta, (width - margin) / (width + margin))
+    return bounds.examples_for(delta, deciding.fullness * (width - margin) / (width + margin))
 
 
-def _smallest(objective: typed.ObjectiveInfo, adapt: typed.AdaptInfo, examples: int) -> float:
+def _smallest(
+    objective: typed.ObjectiveInfo, adapt: typed.AdaptInfo, deciding: Deciding, count: int
+) -> float:
     """The smallest gain that can be shown at the whole of delta, in the objective's unit."""
     delta = adapt.delta
-    if _is_counted(objective, adapt.margin):
-        return bounds.least_wins(delta) / examples
+    if _is_counted(objective, adapt.margin, deciding):
+        return bounds.least_wins(delta) / count
     scale = _width(objective) + adapt.margin
-    return adapt.margin + scale * bounds.least_excess(delta, examples)
+    return adapt.margin + scale * bounds.least_excess(delta, count) / deciding.fullness
 
 
 def _aims_apart(
-    checking: Checking, objective: typed.ObjectiveInfo, examples: int, smallest: float
+    checking: Checking,
+    objective: typed.ObjectiveInfo,
+    count: int,
+    smallest: float,
+    units: str | None,
 ) -> None:
     """Two aims for one objective, closer together than a gain that can be shown."""
     declaration = checking.names.declared[objective.name]
@@ -117,7 +161,7 @@ def _aims_apart(
         if 0 < high - low < smallest:
             checking.report(
                 errors.low_power(
-                    other.span, one.span, examples, smallest, high - low, is_share=is_share
+                    other.span, one.span, count, smallest, high - low, units, is_share=is_share
                 )
             )
 
@@ -150,7 +194,7 @@ def _guards(
     checking: Checking,
     adapt: typed.AdaptInfo,
     guards: tuple[typed.GuardInfo, ...],
-    examples: int | None,
+    deciding: Deciding,
 ) -> None:
     """Report guards whose proof the adapt split can't give at the first question's level."""
     delta = adapt.delta
@@ -165,11 +209,17 @@ def _guards(
             factor=guard.factor,
             margin=guard.margin,
         )
+        count, excess = deciding.count, excess * deciding.fullness
         needed = None if excess <= 0 else bounds.examples_for(level, excess)
-        if needed is None or (examples is not None and examples < needed):
+        if needed is None or (count is not None and count < needed):
             checking.report(
                 errors.guard_never_proven(
-                    written.span, guard.name, examples, needed, is_of_equals=is_of_equals
+                    written.span,
+                    guard.name,
+                    count,
+                    needed,
+                    deciding.units,
+                    is_of_equals=is_of_equals,
                 )
             )
 

@@ -138,12 +138,24 @@ class ShareInfo:
 
 @attrs.frozen(eq=False)
 class SplitInfo:
-    """`shares` by use; `by` is the field that `method` reads, None for a plain draw."""
+    """`shares` by use; `by` is the field that `method` reads, None for a plain draw.
+
+    block    examples in a row that count as one where the split is ordered
+    groups   how many groups there are and how many examples the largest has, where that is stated
+    """
 
     shares: Mapping[str, ShareInfo]
     method: Literal["stratified", "grouped", "ordered"] | None
     by: str | None
     seed: int
+    block: int | None = None
+    groups: int | None = None
+    largest: int | None = None
+
+    @property
+    def has_units(self) -> bool:
+        """Whether several examples may count as one: groups, or blocks of time."""
+        return self.method == "grouped" or self.block is not None
 
 
 @attrs.frozen(eq=False)
@@ -239,6 +251,26 @@ class DataInfo:
         sharing = {key: each for key, each in self.split.shares.items() if each.part == part}
         sizes = split_sizes(rows, [each.fraction for each in sharing.values()])
         return dict(zip(sharing, sizes, strict=True))[use]
+
+    def units(self, use: str) -> int | None:
+        """How many examples, groups or blocks a use has; None where the spec doesn't say."""
+        split = self.split
+        if split is None or not split.has_units:
+            return self.examples(use)
+        if split.block is not None:
+            examples = self.examples(use)
+            return None if examples is None else max(1, examples // split.block)
+        if split.groups is None or split.shares[use].part is not None:
+            return None
+        return round(split.groups * split.shares[use].fraction)
+
+    @property
+    def fullness(self) -> float:
+        """How full a group is in the mean, as a share of the largest, as far as that is stated."""
+        split, rows = self.split, self.rows.get(None)
+        if split is None or not (split.groups and split.largest and rows):
+            return 1.0
+        return rows / split.groups / split.largest
 
 
 @attrs.frozen(eq=False)

@@ -526,6 +526,9 @@ _EXAMPLES = {
     "batches": "evaluate 8 batches",
     "passes": "repeat 5 passes from smallest",
     "parts": "batch 512 in 4 parts",
+    "groups": (
+        "split explore 60%, assess 15%, adapt 15%, report 10% grouped by patient in 300 groups"
+    ),
 }
 
 

@@ -189,6 +189,9 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
                 split.shares["adapt"].part,
                 split.shares["report"].part,
             ),
+            split.block,
+            split.groups,
+            split.largest,
         ),
         rows=data.rows.get(None),
         batch=data.batch,
@@ -331,7 +334,7 @@ def _objective(program: typed.TypedProgram, objective: typed.ObjectiveInfo) -> p
 def _rule(program: typed.TypedProgram) -> p.Rule:
     adapt = program.adapt
     claims = tuple(
-        _claim(_objective(program, each), 1.0, adapt.margin) for each in adapt.objectives
+        _claim(program, _objective(program, each), 1.0, adapt.margin) for each in adapt.objectives
     )
     match adapt.rule:
         case "gate":
@@ -366,10 +369,14 @@ def _growing(program: typed.TypedProgram, growing: typed.GrowingInfo) -> p.Growi
     )
 
 
-def _claim(measure: p.ObjectivePlan, factor: float, margin: float) -> p.Claim:
-    """The claim with the test that its kind of value has."""
+def _claim(
+    program: typed.TypedProgram, measure: p.ObjectivePlan, factor: float, margin: float
+) -> p.Claim:
+    """The claim with the test that its kind of value has; only single examples are counted."""
+    split = program.data.split
+    is_counted = split is None or not split.has_units
     match measure.value.level:
-        case "example" if measure.is_binary and (factor, margin) == (1, 0):
+        case "example" if measure.is_binary and (factor, margin) == (1, 0) and is_counted:
             return p.Claim(measure, factor, margin, "mcnemar")
         case "example":
             return p.Claim(measure, factor, margin, "betting")
@@ -380,7 +387,7 @@ def _claim(measure: p.ObjectivePlan, factor: float, margin: float) -> p.Claim:
 
 
 def _guard(program: typed.TypedProgram, guard: typed.GuardInfo) -> p.Guard:
-    claim = _claim(_objective(program, guard.measure), guard.factor, guard.margin)
+    claim = _claim(program, _objective(program, guard.measure), guard.factor, guard.margin)
     return p.Guard(guard.name, claim, guard.is_strict, guard.is_proven)
 
 

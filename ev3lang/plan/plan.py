@@ -159,6 +159,9 @@ class Split:
     method   `stratified`: each split keeps the proportions of `by`; `grouped`: no value of it
              is in two splits; `ordered`: explore has the least values, report the greatest
     parts    the file's own split that each share is drawn from, None for the whole
+    block    the examples in a row that count as one, of an ordered split; None: each by itself
+    groups   how many values `by` has, where the spec says so
+    largest  the most examples of one of them, where the spec says so
     """
 
     shares: tuple[float, float, float, float]
@@ -166,6 +169,14 @@ class Split:
     seed: int
     method: Literal["stratified", "grouped", "ordered"] = "stratified"
     parts: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
+    block: int | None = None
+    groups: int | None = None
+    largest: int | None = None
+
+    @property
+    def has_units(self) -> bool:
+        """Whether several examples may count as one: groups, or blocks of time."""
+        return self.method == "grouped" or self.block is not None
 
 
 @attrs.frozen

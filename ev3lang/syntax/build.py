@@ -56,10 +56,11 @@ class _Words(Node):
 
 @attrs.frozen(eq=False, repr=False)
 class _Method(Node):
-    """`stratified by label`."""
+    """`stratified by label`, `ordered by day in blocks of 50 examples`."""
 
     method: Literal["stratified", "grouped", "ordered"]
     by: Name
+    units: tree.Blocks | tree.Groups | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -381,15 +382,37 @@ class _TreeBuilder:
     ) -> Node:
         if method is None:
             return tree.SplitItem(shares.nodes, seed=seed, span=span)
-        return tree.SplitItem(shares.nodes, method.method, method.by, seed, span=span)
+        return tree.SplitItem(shares.nodes, method.method, method.by, seed, method.units, span=span)
 
     def _share(
         self, span: Span, use: Name, _from: Token | None, part: Name | None, amount: Number | None
     ) -> Node:
         return tree.Share(use, part, amount, span=span)
 
-    def _method(self, span: Span, method: Token, _by: Token, by: Name) -> Node:
-        return _Method(self.choice(method), by, span=span)
+    def _method(
+        self,
+        span: Span,
+        method: Token,
+        _by: Token,
+        by: Name,
+        _in: Token | None = None,
+        units: tree.Blocks | tree.Groups | None = None,
+    ) -> Node:
+        return _Method(self.choice(method), by, units, span=span)
+
+    def _units(
+        self,
+        span: Span,
+        count: Amount,
+        _of: Token | None,
+        up: Token | None,
+        _to: Token | None,
+        size: Amount | None,
+    ) -> Node:
+        is_bare = isinstance(count, tree.Quantity) and count.unit is None
+        if is_bare and count.param.text == "blocks" and size is not None and up is None:
+            return tree.Blocks(size, span=span)
+        return tree.Groups(count, size, span=span)
 
     def _normalize(
         self,

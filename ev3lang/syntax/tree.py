@@ -244,13 +244,29 @@ class Share(Node):
 
 
 @attrs.frozen(eq=False, repr=False)
+class Blocks(Node):
+    """`blocks of 50 examples`: so many in a row count as one."""
+
+    size: Amount
+
+
+@attrs.frozen(eq=False, repr=False)
+class Groups(Node):
+    """`300 groups of up to 40 examples`: how many groups there are, and the largest."""
+
+    count: Amount
+    largest: Amount | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
 class SplitItem(Node):
-    """`split explore 60%, … stratified by label seed 3`."""
+    """`split explore 60%, … grouped by patient in 300 groups seed 3`."""
 
     shares: tuple[Share, ...]
     method: Literal["stratified", "grouped", "ordered"] | None = None
     by: Name | None = None
     seed: Number | None = None
+    units: Blocks | Groups | None = None
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ev3lang.backend import betting, bootstrap, claims, fronts
 from ev3lang.backend.claims import Side
 from ev3lang.backend.expressions import NO_NETWORKS
+from ev3lang.backend.units import Sample
 from ev3lang.catalog.signature import Type
 from ev3lang.plan.plan import Apply, Claim, Constant, Field, Guard, Mean, ObjectivePlan
 
@@ -121,7 +122,14 @@ def proof_of(claim: Claim, first: np.ndarray, second: np.ndarray, level: float) 
     one, other = sides(claim, first, second)
     fields = {claim.measure.name: jnp.asarray(first, jnp.float32)}
     return claims.test(
-        claim, one, other, (one.values, other.values), fields, jnp.log(level), jax.random.key(0)
+        claim,
+        one,
+        other,
+        (one.values, other.values),
+        None,
+        Sample(fields),
+        jnp.log(level),
+        jax.random.key(0),
     )
 
 
@@ -178,7 +186,9 @@ def test_few_examples_and_ties_everywhere_are_no_evidence(size: int) -> None:
         assert not bool(proof.passes)
         one, other = sides(claim, same, same)
         fields = {claim.measure.name: jnp.asarray(same)}
-        seen = claims.outlook(claim, one, other, fields, 100, jnp.log(0.05), jax.random.key(0))
+        seen = claims.outlook(
+            claim, one, other, Sample(fields), 100, jnp.log(0.05), jax.random.key(0)
+        )
         assert not bool(seen.favours)
         assert np.isfinite(float(seen.power))
 
@@ -197,7 +207,9 @@ def set_tested(values: np.ndarray, margin: float, level: float) -> claims.Proof:
     fields = {"score": jnp.asarray(values, jnp.float32)}
     side = Side({"score": jnp.mean(fields["score"])}, NO_NETWORKS)
     on_assess = side.values, side.values
-    return claims.test(claim, side, side, on_assess, fields, jnp.log(level), jax.random.key(1))
+    return claims.test(
+        claim, side, side, on_assess, None, Sample(fields), jnp.log(level), jax.random.key(1)
+    )
 
 
 def test_a_bootstrap_of_a_mean_is_about_a_z_test() -> None:
@@ -235,7 +247,7 @@ def test_a_value_undefined_on_a_resample_counts_against_the_claim() -> None:
     fields = {"score": jnp.asarray(rare, jnp.float32)}
     side = Side({"score": jnp.float32(1)}, NO_NETWORKS)
     proof = claims.test(
-        claim, side, side, (side.values,) * 2, fields, jnp.log(0.1), jax.random.key(0)
+        claim, side, side, (side.values,) * 2, None, Sample(fields), jnp.log(0.1), jax.random.key(0)
     )
     assert not bool(proof.passes)
 
