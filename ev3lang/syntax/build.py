@@ -410,7 +410,7 @@ class _TreeBuilder:
         size: Amount | None,
     ) -> Node:
         is_bare = isinstance(count, tree.Quantity) and count.unit is None
-        if is_bare and count.param.text == "blocks" and size is not None and up is None:
+        if size is not None and up is None and is_bare and count.span.text == "blocks":
             return tree.Blocks(size, span=span)
         return tree.Groups(count, size, span=span)
 
