@@ -6,7 +6,6 @@ neither jax nor numpy, nor anything that only a mistake calls for.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ev3lang import __version__
+from ev3lang import __version__, files
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
-from ev3lang.source import Source, Span
+from ev3lang.files import SpecText
+from ev3lang.source import Source
 
 if TYPE_CHECKING:
     from ev3lang.analysis import Analysis
@@ -77,7 +77,7 @@ def _invoke(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         if document := _document_asked(arguments):
-            _print_diagnostics([Diagnostic("unreadable-file", _words(error), None)], document)
+            _print_diagnostics([Diagnostic(files.UNREADABLE, _words(error), None)], document)
         else:
             click.echo(f"ev3lang: {_words(error)}", err=True)
         return FAILURE
@@ -294,34 +294,35 @@ def check(
     from ev3lang.analysis import analyze
 
     overrides = _overrides(settings)
-    paths = tuple(_spec_files(specs))
+    paths, left_out = _spec_files(specs)
+    found = list(left_out)
     if output_file is not None and (output_file in paths or output_file.suffix == ".ev3"):
         raise click.UsageError(f"--output-file {output_file} would overwrite a spec")
     # All of them before any is checked: one may use another.
-    fixed = [_fix(path, overrides) for path in paths] if is_fixing else []
-    found: list[Diagnostic] = []
+    fixed = [_fix(path, overrides, found) for path in paths] if is_fixing else []
     analyses: dict[Path, Analysis] = {}
     for path in paths:
-        source, unreadable = read_source(path)
-        found += unreadable
-        if source is not None:
-            analyses[path] = analyze(source, overrides)
+        text = _text_of(path, found)
+        if text is not None:
+            analyses[path] = analyze(text.source, overrides)
     parts = _parts_of_others(analyses)
     for path, analysis in analyses.items():
         if path not in parts:
             found += analysis.diagnostics
     # What is wrong in a file that several use is said once; each has read a source of its own.
     found = list({(each.code, each.message, repr(each.span)): each for each in found}.values())
-    files = tuple(str(path) for path in paths)
+    names = tuple(str(path) for path in paths)
     if output_file is None:
-        _print_diagnostics(found, output_format, files=files)
+        _print_diagnostics(found, output_format, files=names)
     else:
-        _write_diagnostics(found, output_format, files, output_file)
+        _write_diagnostics(found, output_format, names, output_file)
     is_document = output_file is None and output_format in DOCUMENTS
     if is_fixing:
         click.echo(_fixed_words(fixed, found), err=is_document)
     if not is_document:
         click.echo(f"{_number(len(paths), 'file')} checked: {summary(found)}")
+    if files.are_refused(found):
+        return FAILURE
     return FINDINGS if has_errors(tuple(found)) else DONE
 
 
@@ -341,25 +342,27 @@ def _parts_of_others(analyses: Mapping[Path, Analysis]) -> set[Path]:
 FIX_PASSES = 10
 
 
-def _fix(path: Path, overrides: dict[str, str]) -> int:
-    """Applies the safe fixes of a spec, those too that only come up then, and counts them."""
+def _fix(path: Path, overrides: dict[str, str], found: list[Diagnostic]) -> int:
+    """Applies the safe fixes of a spec, those too that only come up then, and counts them.
+
+    found   gets what kept the file from being written; what keeps it from being read is found
+            when it is checked
+    """
     from ev3lang.analysis import analyze
     from ev3lang.diagnostics.fixes import apply_safe
 
-    data = path.read_bytes()
-    before, _ = _decoded(str(path), data)
-    if before is None:
+    text = _text_of(path, [])
+    if text is None:
         return 0
-    source, total = before, 0
+    source, total = text.source, 0
     for _ in range(FIX_PASSES):
-        text, applied = apply_safe(source, analyze(source, overrides).diagnostics)
+        mended, applied = apply_safe(source, analyze(source, overrides).diagnostics)
         if not applied:
             break
-        source, total = Source(source.name, text), total + applied
-    if source.text != before.text:
-        mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
-        _replace(path, mark + source.text)
-    return total
+        source, total = Source(source.name, mended), total + applied
+    if source.text == text.source.text:
+        return 0
+    return total if _is_replaced(path, text.spelled(source.text), found) else 0
 
 
 def _fixed_words(fixed: Sequence[int], left: Iterable[Diagnostic]) -> str:
@@ -374,25 +377,24 @@ def _number(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _spec_files(specs: Sequence[str]) -> Iterable[Path]:
-    """The files named, and those found in the folders named, each once and in order."""
+def _spec_files(specs: Sequence[str]) -> tuple[tuple[Path, ...], tuple[Diagnostic, ...]]:
+    """The files named and those in the folders named, and what is wrong with other entries."""
     paths: dict[Path, None] = {}
-    for spec in specs:
-        path = Path(spec)
+    faults: list[Diagnostic] = []
+    for path in map(Path, specs):
         if not path.is_dir():
+            _require_file(path)
             paths[path] = None
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*.ev3")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
-        if not inside:
-            raise click.UsageError(f"no .ev3 file in folder {spec}")
-        paths.update(dict.fromkeys(inside))
-    for path in paths:
-        _require_file(path)
-    return paths
+        found = files.find(path)
+        if not found.files and not has_errors(found.faults):
+            others = "; ".join(each.message for each in found.faults)
+            raise click.UsageError(
+                f"no .ev3 file in folder {path}" + (f": {others}" if others else "")
+            )
+        paths.update(dict.fromkeys(found.files))
+        faults += found.faults
+    return tuple(paths), tuple(faults)
 
 
 # ---------------------------------------------------------------- plan
@@ -468,35 +470,57 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool
         raise click.UsageError("- reads one spec from standard input: it stands without PATHs")
     is_filter = paths == ("-",)
     is_writing = not (is_check or is_diff)
-    found: list[Diagnostic] = []
-    files = [Path("-")] if is_filter else list(_spec_files(paths or (".",)))
+    paths_found, left_out = ((Path("-"),), ()) if is_filter else _spec_files(paths or (".",))
+    found = list(left_out)
     changed = 0
-    for path in files:
-        data = sys.stdin.buffer.read() if is_filter else path.read_bytes()
-        source, unreadable = _decoded(str(path), data)
-        if source is None:
-            found += unreadable
+    for path in paths_found:
+        given = _text_of(path, found)
+        if given is None:
             continue
-        text, faults = _formatted(source, is_explicit=is_explicit)
+        text, faults = _formatted(given.source, is_explicit=is_explicit)
         if text is None:
             found += faults
             continue
-        changed += text != source.text
+        text = given.spelled(text)
+        is_changed = text != given.as_written
         if is_filter and is_writing:
             click.echo(text.encode(), nl=False)
-        elif text != source.text:
-            if is_diff:
-                click.echo(_diff(source, text).encode(), nl=False)
-            elif is_check:
-                click.echo(f"would change {path}")
-            else:
-                _replace(path, text)
-                click.echo(f"changed {path}")
+        elif is_changed and is_diff:
+            click.echo(_diff(str(path), given.as_written, text).encode(), nl=False)
+        elif is_changed and is_check:
+            click.echo(f"would change {path}")
+        elif is_changed and (is_changed := _is_replaced(path, text, found)):
+            click.echo(f"changed {path}")
+        changed += is_changed
     _print_diagnostics(found, "text", is_error=True)
     if not (is_filter or is_diff):
-        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        count = _number(len(paths_found), "file")
         click.echo(f"{count}, {changed} {'changed' if is_writing else 'to change'}")
+    if files.are_refused(found):
+        return FAILURE
     return FINDINGS if has_errors(tuple(found)) or (changed and not is_writing) else DONE
+
+
+def _text_of(path: Path, found: list[Diagnostic]) -> SpecText | None:
+    """The text of a spec, `-` for standard input; None, and `found` says why, without one."""
+    try:
+        text, faults = (
+            files.decoded("-", sys.stdin.buffer.read()) if str(path) == "-" else files.read(path)
+        )
+    except OSError as error:
+        text, faults = None, (files.refused(path, error),)
+    found += faults
+    return text
+
+
+def _is_replaced(path: Path, text: str, found: list[Diagnostic]) -> bool:
+    """Writes a spec; False, and `found` says why, where it can't be written."""
+    try:
+        files.replace(path, text)
+    except OSError as error:
+        found.append(files.refused(path, error))
+        return False
+    return True
 
 
 def _formatted(source: Source, *, is_explicit: bool) -> tuple[str | None, tuple[Diagnostic, ...]]:
@@ -512,38 +536,16 @@ def _formatted(source: Source, *, is_explicit: bool) -> tuple[str | None, tuple[
     return text, parse(source)[1] if text is None else ()
 
 
-def _diff(source: Source, text: str) -> str:
+def _diff(name: str, before: str, after: str) -> str:
     """What formatting changes, as `git apply` and `patch` read it."""
     import difflib
 
-    before, after = list(io.StringIO(source.text)), list(io.StringIO(text))
-    lines = difflib.unified_diff(before, after, source.name, source.name)
+    # with their line ends as they are: a carriage return alone ends no line of a patch
+    old, new = (list(io.StringIO(text, newline="\n")) for text in (before, after))
     return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        for line in difflib.unified_diff(old, new, name, name)
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes the whole file or leaves the old one, or none, as it is."""
-    import shutil
-
-    if path.exists() and not path.is_file():
-        # a pipe or a device is written to, never replaced; a folder refuses
-        path.write_bytes(text.encode())
-        return
-    target = path.resolve()  # a link stays a link
-    if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(text.encode())
-        if target.exists():
-            shutil.copymode(target, partial)
-        os.replace(partial, target)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 # ---------------------------------------------------------------- report, explain
@@ -658,35 +660,16 @@ def new(name: str | None, data: str, target: str | None, out: Path | None) -> in
 
 def read_source(path: Path) -> tuple[Source | None, tuple[Diagnostic, ...]]:
     """The text of a spec, or one diagnostic that says which byte is no UTF-8 text."""
-    return _decoded(str(path), path.read_bytes())
-
-
-def _decoded(name: str, data: bytes) -> tuple[Source | None, tuple[Diagnostic, ...]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return None, (_unreadable(name, data, error.start),)
-    if "\0" in text:
-        return None, (_unreadable(name, data, data.index(b"\0")),)
-    return Source(name, text), ()
-
-
-def _unreadable(name: str, data: bytes, position: int) -> Diagnostic:
-    before = data[:position].decode("utf-8", errors="replace")
-    shown = Source(name, before + "\N{REPLACEMENT CHARACTER}")
-    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return Diagnostic(
-        code="unreadable-text",
-        message=f"byte {position} (0x{data[position]:02x}) is not UTF-8 text",
-        span=Span(shown, len(before), len(before) + 1),
-        help="save it as UTF-8: it looks like UTF-16" if is_utf16 else "save it as UTF-8 text",
-    )
+    text, faults = files.read(path)
+    return (None if text is None else text.source), faults
 
 
 def _require_file(path: Path) -> None:
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder, not a spec")
     if not path.exists():
+        if path.is_symlink():
+            raise click.UsageError(f"{path} is a link that leads to no file")
         raise click.UsageError(f"no such file: {path}")
 
 
@@ -738,12 +721,12 @@ def _print_diagnostics(
 
 
 def _write_diagnostics(
-    diagnostics: Iterable[Diagnostic], output_format: str, files: Sequence[str], path: Path
+    diagnostics: Iterable[Diagnostic], output_format: str, names: Sequence[str], path: Path
 ) -> None:
     from ev3lang.diagnostics.render import render
 
-    text = render(tuple(diagnostics), output_format, color=False, width=100, files=files)
-    _replace(path, text)
+    text = render(tuple(diagnostics), output_format, color=False, width=100, files=names)
+    files.replace(path, text)
 
 
 def _has_color(is_terminal: bool) -> bool:

@@ -16,6 +16,7 @@ from ev3lang.diagnostics.render import render
 from ev3lang.plan.lower import lower
 from ev3lang.plan.plan import Plan
 from ev3lang.plan.sweep import Point
+from ev3lang.project import read_file
 from ev3lang.source import Source
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def load(
     UnicodeDecodeError where it is no UTF-8, and SpecError where the spec is at fault or has parts
     that can't be run yet.
     """
-    source = Source(str(path), Path(path).read_text(encoding="utf-8"))
+    source = Source(str(path), read_file(Path(path)))
     return experiment(analyze(source, overrides, seed=seed))
 
 

@@ -18,8 +18,13 @@ Read = Callable[[Path], str]
 
 
 def read_file(path: Path) -> str:
-    """The text of a file on disk."""
-    return path.read_text(encoding="utf-8")
+    """The text of a file on disk, without a byte order mark, every line ended by a line feed."""
+    return one_line_break(path.read_bytes().decode("utf-8-sig"))
+
+
+def one_line_break(text: str) -> str:
+    """The text with a line feed in the place of each other line break."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @attrs.frozen
@@ -33,11 +38,15 @@ class Files:
 
 def project_folder(path: Path) -> Path:
     """The folder that `use` can't leave: the checkout or package a spec is in, else its own."""
-    own = path.resolve().parent
-    for folder in (own, *own.parents):
-        if any((folder / mark).exists() for mark in (".git", "pyproject.toml")):
-            return folder
-    return own
+    return enclosing_project(path.resolve().parent)
+
+
+def enclosing_project(folder: Path) -> Path:
+    """The checkout or package that an absolute folder is in, else the folder itself."""
+    for each in (folder, *folder.parents):
+        if any((each / mark).exists() for mark in (".git", "pyproject.toml")):
+            return each
+    return folder
 
 
 def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> Files:

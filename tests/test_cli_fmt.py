@@ -104,7 +104,7 @@ def test_bytes_that_are_no_text_are_one_diagnostic(folder: Path) -> None:
 def test_standard_input_is_filtered(tmp_path: Path) -> None:
     done = fmt("-", cwd=tmp_path, stdin='ev3 1\r\n# é → ü\r\nuse   "é"'.encode())
     assert done.returncode == 0
-    assert done.stdout == 'ev3 1\n# é → ü\nuse "é"\n'
+    assert done.stdout == 'ev3 1\r\n# é → ü\r\nuse "é"\r\n'
     assert fmt("-", cwd=tmp_path, stdin=TIDY.encode()).stdout == TIDY
     broken = fmt("-", cwd=tmp_path, stdin=BROKEN.encode())
     assert (broken.returncode, broken.stdout) == (1, "")

@@ -36,6 +36,7 @@ ROOMS = (
     Room("syntax", {"attrs"}, {"lark": "grammar.py", "platformdirs": "tables.py"}),
     Room("check", {"attrs"}),
     Room("project", {"attrs"}),
+    Room("files", {"attrs"}),
     Room("plan", {"attrs"}),
     Room("backend", {"attrs", "flax", "jax", "numpy", "optax"}),
     Room(
