@@ -25,6 +25,9 @@ from ev3lang.plan.plan import Forward, FusedPlan, ObjectivePlan, Plan, Reference
 
 Array: TypeAlias = jax.Array
 
+RANGE_SLACK = 1e-5
+"""How far rounding may carry a float32 value out of a range, over the size of its bounds."""
+
 
 @pytree
 @attrs.frozen(eq=False)
@@ -33,7 +36,9 @@ class Ranking:
 
     scores: Array  # [K, M] float32, each measure's mean
     errors: Array  # [K, M] float32, its standard error, 0 for what examples have no part in
-    is_sound: Array  # [K, M] bool, whether all its values are finite and in their range
+    is_sound: Array  # [K, M] bool, whether all its values are finite, a set's in its range
+    beyond: Array  # [K, M] int32, examples whose value lies beyond the measure's range
+    extents: Array  # [K, M, 2] float32, the least and the greatest value
     is_finite: Array  # [K] bool, False where quarantined
     keeps: Array  # [K, G] bool, which guards each keeps
     leading: Array  # [] int32, the key that the ranking went by
@@ -53,7 +58,8 @@ def measure_finite(
 ) -> tuple[Values, Array]:
     """Every objective's values, and whether they and all models' outputs are sound.
 
-    Sound is what is finite and in the range that is known of it. A comparison makes a bool of
+    Sound is what is finite and, for one value of a whole set or of a model, in its range. An
+    example's value may lie beyond a range: see `claims.bounded`. A comparison makes a bool of
     anything: only the outputs show that it compared with a NaN.
     """
     memo: Memo = {}
@@ -68,18 +74,51 @@ def measure_finite(
 
 
 def are_sound(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
-    """Whether all values of each objective are finite and in its range, `[..., M]` bool."""
+    """Whether all values of each objective are sound, as `measure_finite` says: `[..., M]` bool."""
     return jnp.stack([_is_sound(each, values[each.name]) for each in objectives], axis=-1)
 
 
 def _is_sound(objective: ObjectivePlan, values: Array) -> Array:
     """`[...]` bool of `[..., B]` where the objective has a value for each example, else `[...]`."""
-    sound = jnp.isfinite(values)
-    if objective.range is not None and not objective.is_binary:
-        low, high = objective.range
-        slack = 1e-5 * max(1.0, abs(low), abs(high))
-        sound &= (values >= low - slack) & (values <= high + slack)
-    return jnp.all(sound, axis=-1) if objective.value.level == "example" else sound
+    if objective.value.level == "example":
+        return jnp.all(jnp.isfinite(values), axis=-1)
+    return jnp.isfinite(values) & ~_is_beyond(objective, values)
+
+
+def _is_beyond(objective: ObjectivePlan, values: Array) -> Array:
+    """Which values lie beyond the objective's range, rounding apart: bool, False for a NaN."""
+    if objective.range is None or objective.is_binary:
+        return jnp.zeros(values.shape, bool)
+    low, high = objective.range
+    slack = RANGE_SLACK * max(1.0, abs(low), abs(high))
+    return (values < low - slack) | (values > high + slack)
+
+
+def beyond(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
+    """How many examples of each objective lie beyond its range, `[..., M]` int32."""
+    return jnp.stack(
+        [
+            jnp.sum(_is_beyond(each, values[each.name]), axis=-1, dtype=jnp.int32)
+            if each.value.level == "example"
+            else _is_beyond(each, values[each.name]).astype(jnp.int32)
+            for each in objectives
+        ],
+        axis=-1,
+    )
+
+
+def extents(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
+    """The least and the greatest value of each objective, `[..., M, 2]` float32."""
+    return jnp.stack(
+        [
+            jnp.stack([jnp.min(one, axis=-1), jnp.max(one, axis=-1)], axis=-1)
+            if each.value.level == "example"
+            else jnp.stack([one, one], axis=-1)
+            for each in objectives
+            for one in [values[each.name]]
+        ],
+        axis=-2,
+    )
 
 
 def means(objectives: Sequence[ObjectivePlan], values: Values) -> Array:
@@ -121,9 +160,10 @@ def rank(
 
     sample    assess, which the state's values of current and accepted are on
     key       [] the iteration's own, for the bootstrap of a set's value
-    A candidate with a loss, weight, output or value that isn't finite is out, as is one that is
-    not there yet. One that breaks a guard comes behind all that keep every guard. Of equal ones
-    the first by name is best, so that their order in the file says nothing.
+    A candidate with a loss, weight, output or value that isn't finite is out, as is one with a
+    set's value out of its range, and one that is not there yet. One that breaks a guard comes
+    behind all that keep every guard. Of equal ones the first by name is best, so that their order
+    in the file says nothing.
     """
     plan = fused.plan
     _, restore = held(state.current, explored_chains(plan))
@@ -157,6 +197,8 @@ def rank(
         compared.scores,
         standard_errors(plan.measures, values, sample.units),
         are_sound(plan.measures, values),
+        beyond(plan.measures, values),
+        extents(plan.measures, values),
         are_finite,
         keeps,
         leading,

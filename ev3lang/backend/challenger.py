@@ -21,7 +21,15 @@ from ev3lang.backend.elders import OneOf, like
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.pytree import pytree
 from ev3lang.backend.rollout import part
-from ev3lang.backend.state import Challengers, Decision, Params, RunState, Values, pick
+from ev3lang.backend.state import (
+    Challengers,
+    Decision,
+    Params,
+    RunState,
+    Values,
+    is_finite,
+    pick,
+)
 from ev3lang.backend.streams import Fields
 from ev3lang.plan.plan import Challenger, Claim, Plan
 
@@ -81,9 +89,7 @@ def weigh(plan: Plan, state: RunState, fields: Fields, networks: Networks) -> tu
     surplus = jnp.stack(
         [_surplus(plan, values[slot], state, held.claim[slot]) for slot in range(SLOTS)]
     )
-    is_sound = jnp.stack(
-        [sound & claims.is_in_range(surplus[k]) for k, (_, sound) in enumerate(measured)]
-    )
+    is_sound = jnp.stack([sound & is_finite(surplus[k]) for k, (_, sound) in enumerate(measured)])
     log_wealths = betting.grown(held.log_wealths, jnp.where(is_sound[:, None, None], surplus, 0.0))
     # every claim has to be shown: the poorest counts
     log_evidence = jnp.min(betting.log_mixture(log_wealths), axis=-1)
@@ -147,7 +153,7 @@ def _surplus(plan: Plan, values: Values, state: RunState, claim: Array) -> Array
     """How far each example's gains pass the margins, `[tests, B]`: of its claim, then of guards."""
 
     def of(each: Claim) -> Array:
-        return claims.excess(each, claims.gains(each, values, state.accepted_values))
+        return claims.excess(each, values, state.accepted_values)
 
     rows = jnp.stack([of(each) for each in plan.rule.claims])
     return jnp.stack([rows[claim], *map(of, plan.proven)])
@@ -161,9 +167,13 @@ def enter(plan: Plan, state: RunState, may_enter: Array) -> RunState:
     held = state.challengers
     assert held is not None, "rule challenger has challengers"
     assert isinstance(plan.rule, Challenger)
+    both = state.current_values, state.accepted_values
     gained = jnp.stack(
         [
-            jnp.mean(claims.gains(each, state.current_values, state.accepted_values)) - each.margin
+            jnp.minimum(
+                jnp.mean(claims.gains(each, *both)), jnp.mean(claims.bounded_gains(each, *both))
+            )
+            - each.margin
             for each in plan.rule.claims
         ]
     )

@@ -15,9 +15,9 @@ from ev3lang.backend.comparing import holds
 from ev3lang.backend.expressions import Networks
 from ev3lang.backend.keys import named
 from ev3lang.backend.pytree import pytree
-from ev3lang.backend.state import Values
+from ev3lang.backend.state import Values, is_finite
 from ev3lang.backend.units import Sample, Units
-from ev3lang.plan.plan import Claim, Guard
+from ev3lang.plan.plan import Claim, Guard, ObjectivePlan
 
 Array: TypeAlias = jax.Array
 
@@ -37,7 +37,7 @@ class Outlook:
 
     wins: Array  # [] int32, examples on which current alone is right; 0 where none can be
     losses: Array  # [] int32, examples on which accepted alone is
-    gain: Array  # [] float32, the mean gain, or the set's
+    gain: Array  # [] float32, the mean gain that is to be tested, or the set's
     error: Array  # [] float32, its standard error
     favours: Array  # [] bool, whether the gain is above the margin
     power: Array  # [] float32 in [0, 1], the predicted chance that the test passes
@@ -60,15 +60,34 @@ def gains(claim: Claim, values: Values, accepted: Values) -> Array:
     return claim.measure.sign * (values[name] - claim.factor * accepted[name])
 
 
-def excess(claim: Claim, gained: Array) -> Array:
-    """How far gains pass the margin, over the most they can: `[B]` float32 in [-1, 1]."""
+def bounded(measure: ObjectivePlan, values: Array) -> Array:
+    """An objective's values, each kept in the range that is known of it: `[..., B]` float32.
+
+    A betting test is about the mean of these. The range is the spec's and was fixed before any
+    data were read, so what it does to an example's value depends on that example alone. Examples
+    that are independent stay so, no value can leave [-1, 1] in `excess`, and a test of "the mean
+    of the bounded gains is at most the margin" holds its level whatever the values are. No value
+    of adapt has to be rejected for its size, so none can spend evidence by itself. What is not
+    bounded this way is a claim about the mean of the values as they are: one example beyond the
+    range could turn that, and no number of examples could rule it out.
+    """
+    return values if measure.range is None else jnp.clip(values, *measure.range)
+
+
+def bounded_gains(claim: Claim, values: Values, accepted: Values) -> Array:
+    """Gains of the values that a betting test sees, each kept in its range: `[B]`."""
+    measure = claim.measure
+    first, second = (bounded(measure, each[measure.name]) for each in (values, accepted))
+    return measure.sign * (first - claim.factor * second)
+
+
+def excess(claim: Claim, values: Values, accepted: Values) -> Array:
+    """How far bounded gains pass the margin, over the most they can: `[B]` float32 in [-1, 1].
+
+    NaN where a value is.
+    """
     assert math.isfinite(claim.scale), f"{claim.measure.name} has no known range"
-    return (gained - claim.margin) / claim.scale
-
-
-def is_in_range(gained: Array) -> Array:
-    """Whether every excess lies in [-1, 1] but for rounding, [] bool; False for a NaN."""
-    return jnp.all(jnp.abs(gained) <= 1 + 1e-5)
+    return (bounded_gains(claim, values, accepted) - claim.margin) / claim.scale
 
 
 def keeps(guard: Guard, values: Values, accepted: Values) -> Array:
@@ -110,11 +129,14 @@ def outlook(
         predicted = gate.power(wins, losses, ratio, log_level)
         return Outlook(wins, losses, mean, error, wins > losses, predicted)
     if claim.test == "betting":
-        mean, error = jnp.mean(gained), units_of.standard_error(assess.units, gained)
-        worth = units_of.worth(assess.units, excess(claim, gained))
+        kept = bounded_gains(claim, current.values, accepted.values)
+        mean, error = jnp.mean(kept), units_of.standard_error(assess.units, kept)
+        worth = units_of.worth(assess.units, excess(claim, current.values, accepted.values))
         stake = betting.bet(worth, deciding, log_level)
         predicted = betting.power(worth, stake, deciding, log_level)
-        return Outlook(none, none, mean, error, mean > claim.margin, predicted)
+        # A gain that only the range makes is none that the spec wants tested.
+        favours = (mean > claim.margin) & (jnp.mean(gained) > claim.margin)
+        return Outlook(none, none, mean, error, favours, predicted)
     difference = _difference(claim, assess, current, accepted)
     error = bootstrap.standard_error(difference, key, assess)
     # on so few examples that no resample differs nothing is known
@@ -149,13 +171,13 @@ def test(
             gate.passes(wins, losses, log_level), wins, losses, gate.log_tail(wins, losses)
         )
     if claim.test == "betting":
-        seen = units_of.worth(assess, excess(claim, gains(claim, *on_assess)))
+        seen = units_of.worth(assess, excess(claim, *on_assess))
         stake = betting.bet(seen, adapt.count, log_level)
-        surplus = excess(claim, gained)
+        surplus = excess(claim, current.values, accepted.values)
         worth = units_of.worth(adapt.units, surplus)
         order = jax.random.permutation(named(key, "order"), adapt.count)
         wealth = betting.log_wealth(worth[order], stake)
-        is_won = is_in_range(surplus) & (wealth >= -log_level + betting.MARGIN)
+        is_won = is_finite(surplus) & (wealth >= -log_level + betting.MARGIN)
         return Proof(is_won, none, none, -wealth)
     log_p = bootstrap.log_p(
         _difference(claim, adapt, current, accepted),

@@ -540,6 +540,8 @@ def iterate(
         scores=ranking.scores,
         errors=ranking.errors,
         is_sound=ranking.is_sound,
+        beyond=ranking.beyond,
+        extents=ranking.extents,
         loss=explored.losses,
         is_present=explored.is_present,
         is_finite=ranking.is_finite,

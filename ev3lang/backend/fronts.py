@@ -31,13 +31,17 @@ def is_on_front(points: Array, alive: Array) -> Array:
 
 
 def worst(keys: Sequence[ObjectivePlan], points: Array, alive: Array) -> Array:
-    """The corner that hypervolumes are measured from, `[P]`: the worst that is known or seen."""
+    """The corner that hypervolumes are measured from, `[P]`: the worst that is known or seen.
+
+    A value that lies beyond a stated range is the worst seen; from the range's end its volume
+    would be 0, whatever else it is best in.
+    """
     seen = jnp.min(jnp.where(alive[:, None], points, jnp.inf), axis=0)
     return jnp.stack(
         [
             seen[place]
             if key.range is None
-            else jnp.float32(min(key.sign * bound for bound in key.range))
+            else jnp.minimum(seen[place], min(key.sign * bound for bound in key.range))
             for place, key in enumerate(keys)
         ]
     )

@@ -158,7 +158,9 @@ class Record:
     iteration: Array  # [] int32, from 1
     scores: Array  # [K, M] float32, each measure on assess
     errors: Array  # [K, M] float32, their standard errors, 0 where examples have no part in one
-    is_sound: Array  # [K, M] bool, whether all values of a measure are finite and in their range
+    is_sound: Array  # [K, M] bool, whether all values are finite, and a set's in its range
+    beyond: Array  # [K, M] int32, assess examples whose value lies beyond the measure's range
+    extents: Array  # [K, M, 2] float32, the least and the greatest value on assess
     loss: Array  # [K] float32, mean training loss of the roll-out; NaN where it has none
     is_present: Array  # [K] bool, False where there was no such candidate yet
     is_finite: Array  # [K] bool, False where quarantined or absent
@@ -192,6 +194,8 @@ def blank_record(candidates: int, objectives: int, guards: int = 0, descents: in
         scores=jnp.zeros((candidates, objectives), jnp.float32),
         errors=jnp.zeros((candidates, objectives), jnp.float32),
         is_sound=jnp.zeros((candidates, objectives), bool),
+        beyond=jnp.zeros((candidates, objectives), jnp.int32),
+        extents=jnp.zeros((candidates, objectives, 2), jnp.float32),
         loss=jnp.zeros(candidates, jnp.float32),
         is_present=jnp.zeros(candidates, bool),
         is_finite=jnp.zeros(candidates, bool),

@@ -6,6 +6,7 @@ another: a name leads here, and what it stands for leads back.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import attrs
@@ -87,7 +88,7 @@ def value(checking: Checking, declaration: Valued, use: tree.Name) -> typed.Expr
 def with_declared_range(
     checking: Checking, declaration: Valued | tree.Loss, facts: typed.Facts
 ) -> typed.Facts:
-    """The facts, with the range that the spec states where none is known."""
+    """The facts, with the range that the spec states; of one that is known, the part in both."""
     declared = getattr(declaration, "range", None)
     if declared is None:
         return facts
@@ -103,7 +104,27 @@ def with_declared_range(
             errors.out_of_range(declared.span, "a range", "from less to more", declared.span.text)
         )
         return facts
-    return attrs.evolve(facts, range=(ends[0], ends[1]))
+    known = facts.range or (-math.inf, math.inf)
+    low, high = max(ends[0], known[0]), min(ends[1], known[1])
+    if low >= high:
+        within = f"within {known[0]:g} to {known[1]:g}, where the value lies"
+        checking.report(errors.out_of_range(declared.span, "a range", within, declared.span.text))
+        return facts
+    return attrs.evolve(facts, range=(low, high))
+
+
+def clips(checking: Checking, value: typed.Expr, bounds: tuple[float, float] | None) -> bool:
+    """Whether a range is stated for a value of each example, which may then lie beyond it."""
+    if bounds is None or value.facts.level != "example" or value.facts.type.kind == "bool":
+        return False
+    declared = (
+        checking.names.declared.get(part.name)
+        for part in walk(value)
+        if isinstance(part, typed.Reference)
+    )
+    return value.facts.range != bounds or any(
+        getattr(each, "range", None) is not None for each in declared
+    )
 
 
 def loss(checking: Checking, declaration: tree.Loss, use: tree.Name) -> typed.LossInfo | None:
@@ -201,7 +222,12 @@ def objective(checking: Checking, declaration: tree.Objective) -> typed.Objectiv
             return None
         target = float(number)
     return typed.ObjectiveInfo(
-        declaration.name.text, declaration.direction, found.value, target, found.facts.range
+        declaration.name.text,
+        declaration.direction,
+        found.value,
+        target,
+        found.facts.range,
+        clips(checking, found.value, found.facts.range),
     )
 
 

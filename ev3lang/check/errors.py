@@ -1062,7 +1062,8 @@ def unknown_range(span: Span, name: str) -> Diagnostic:
         code="unknown-range",
         message=f"`{name}` has no known range, and one example could outweigh all others",
         span=span,
-        help="state it, as in `objective x in 0 to 5 = …`, or bound the value by `clip(…, 0, 5)`",
+        help="state one, as in `objective x in 0 to 5 = …`: its test counts a value beyond an end "
+        "as that end; `clip(…, 0, 5)` bounds the reported value too",
     )
 
 

@@ -115,8 +115,14 @@ def _key(checking: Checking, key: tree.Expression) -> typed.ObjectiveInfo | None
         return None
     # what is subtracted points the other way, so the first one says which way the sum does
     value = _value(checking, key, expr)
+    bounds = value.facts.range
     return typed.ObjectiveInfo(
-        write_expression(key), named[0].direction, value, None, value.facts.range
+        write_expression(key),
+        named[0].direction,
+        value,
+        None,
+        bounds,
+        declarations.clips(checking, value, bounds),
     )
 
 
@@ -200,7 +206,9 @@ def _guard(checking: Checking, item: tree.Guard) -> typed.GuardInfo | None:
     name = write_expression(condition)
     bounds = _range(checking, condition.left, value)
     left_name = write_expression(condition.left)
-    measure = typed.ObjectiveInfo(left_name, direction, value, None, bounds)
+    measure = typed.ObjectiveInfo(
+        left_name, direction, value, None, bounds, declarations.clips(checking, value, bounds)
+    )
     margin = offset if direction == "maximize" else -offset
     if item.is_proven:
         if value.facts.level == "model":

@@ -349,11 +349,14 @@ Direction: TypeAlias = Literal["maximize", "minimize"]
 
 @attrs.frozen(eq=False)
 class ObjectiveInfo:
+    """What is judged by: `clips`, whether an example's value can lie beyond its stated range."""
+
     name: str
     direction: Direction
     value: Expr
     target: float | None
     range: tuple[float, float] | None
+    clips: bool = False
 
 
 @attrs.frozen(eq=False)

@@ -424,16 +424,24 @@ def _rule(preview: Preview) -> Iterator[str]:
         )
         return
     delta = _level(evidence.delta)
+    about = "about " if evidence.is_approximate else ""
     if evidence.is_each_time:
-        yield f"each decision accepts a model that is no better with a chance of up to {delta}"
+        yield (
+            f"each decision accepts a model that is no better with a chance of at most "
+            f"{about}{delta}"
+        )
         return
     if preview.runs == 1:
-        yield f"the chance that the run ever accepts a model that is no better is at most {delta}"
+        yield (
+            "the chance that the run ever accepts a model that is no better is at most "
+            f"{about}{delta}"
+        )
     else:
         runs = counted(preview.runs, "run", "runs")
         yield (
             f"the chance that any of the {runs} of the sweep ever accepts a model that is no "
-            f"better is at most {_level(evidence.delta * preview.runs)}: each has {delta} of it"
+            f"better is at most {about}{_level(evidence.delta * preview.runs)}: each has {delta} "
+            "of it"
         )
     if evidence.rule == "gate":
         yield (
@@ -460,7 +468,10 @@ def _title(claim: ClaimProspects, evidence: Prospects) -> str:
     how = "by bounds of unpaired values" if is_unpaired else _TESTS[claim.test]
     verb = "higher" if claim.direction == "maximize" else "lower"
     margin = f" by over {_gain(claim.margin, claim)}" if claim.margin else ""
-    return f"That {claim.objective} is {verb}{margin}: {how}"
+    kept = ""
+    if claim.clipped is not None and not is_unpaired:
+        kept = f", each value kept in {claim.clipped[0]:g} to {claim.clipped[1]:g}"
+    return f"That {claim.objective} is {verb}{margin}{kept}: {how}"
 
 
 def _claim(claim: ClaimProspects, preview: Preview) -> Iterator[str]:

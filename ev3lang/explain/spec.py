@@ -677,7 +677,9 @@ class _Spec:
             fraction = share(self.checking, given, "a confidence") or DEFAULT_CONFIDENCE
         value = f"{percent(fraction)} {scope}"
         yield self.setting("confidence", given, value, value)
-        error = percent(1 - fraction)
+        tested = list(self.tested(accept))
+        is_approximate = any(each.value.facts.level == "set" for each in tested)
+        error = ("about " if is_approximate else "") + percent(1 - fraction)
         runs = math.prod(len(axis.values) for axis in self.axes)
         who = "the run" if runs == 1 else f"any of the {runs} runs of the sweep"
         yield (
@@ -685,6 +687,28 @@ class _Spec:
             if scope == "over the run"
             else f"  each single decision is wrong with a chance of at most {error}"
         )
+        if is_approximate:
+            yield "  about: a value of the whole set is tested by a bootstrap, an approximation"
+        for info in tested:
+            if info.clips and info.range is not None:
+                low, high = info.range
+                yield (
+                    f"  what is tested is the mean of {info.name} with each example's value kept "
+                    f"in {low:g} to {high:g}; rankings, conditions and figures take values as they "
+                    "are"
+                )
+
+    def tested(self, accept: tree.Accept) -> Iterator[typed.ObjectiveInfo]:
+        """What adapt tests: the objective that has to improve, or that may lead, and guards."""
+        block = self.checking.names.assess
+        if accept.objective is not None:
+            named = judging.objective_info(self.checking, accept.objective)
+            yield from () if named is None else (named,)
+        elif block is not None:
+            keys = judging.ranking(self.checking, block)
+            yield from () if keys is None else keys.keys
+        guards = None if block is None else judging.guards(self.checking, block)
+        yield from (guard.measure for guard in guards or () if guard.is_proven)
 
     def after(self, block: tree.After, *, is_bounded: bool) -> Iterator[str]:
         lacking = "with neither an acceptance nor a new best of current on assess"

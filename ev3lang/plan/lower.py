@@ -328,6 +328,7 @@ def _objective(program: typed.TypedProgram, objective: typed.ObjectiveInfo) -> p
         direction=objective.direction,
         target=objective.target,
         range=objective.range,
+        clips=objective.clips,
     )
 
 

@@ -387,6 +387,8 @@ class ObjectivePlan:
     """What matters: `value` per example (a bool counts as 0 or 1) or of a set, and its direction.
 
     range   inclusive bounds of one value, where known
+    clips   whether the spec states the range, so that an example's value can lie beyond it: a
+            betting test then counts the nearer end
     """
 
     name: str
@@ -394,6 +396,7 @@ class ObjectivePlan:
     direction: Literal["maximize", "minimize"]
     target: float | None
     range: tuple[float, float] | None
+    clips: bool = False
 
     @property
     def is_binary(self) -> bool:
@@ -505,6 +508,11 @@ class Claim:
     factor: float
     margin: float
     test: Test | None
+
+    @property
+    def clipped(self) -> tuple[float, float] | None:
+        """The range that a test keeps each example's value in; None where none can leave it."""
+        return self.measure.range if self.measure.clips and self.test == "betting" else None
 
     @property
     def scale(self) -> float:
@@ -763,6 +771,14 @@ class Plan:
     def proven(self) -> tuple[Claim, ...]:
         """The guards that adapt has to show beside what improves."""
         return tuple(guard.claim for guard in self.guards if guard.is_proven)
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether a test of acceptance is a bootstrap, which holds its level only about."""
+        tested = (*self.rule.claims, *self.proven)
+        return not isinstance(self.rule, Reference) and any(
+            claim.test == "bootstrap" for claim in tested
+        )
 
     @property
     def measures(self) -> tuple[ObjectivePlan, ...]:

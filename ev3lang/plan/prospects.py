@@ -89,6 +89,7 @@ class ClaimProspects:
     is_answers  whether spreads are shares of examples that differ: for right and wrong, and as a
                 comparison for the value of a set
     rejections  after how many rejections a bootstrap is no longer asked; None for exact tests
+    clipped     the range that the test keeps each example's value in; None where none can leave it
     """
 
     objective: str
@@ -101,6 +102,7 @@ class ClaimProspects:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     rejections: int | None = None
+    clipped: tuple[float, float] | None = None
 
 
 @attrs.frozen
@@ -130,6 +132,7 @@ class Prospects:
     delta    chance of ever accepting a no better model; of each decision where it is spent each
              time; None under rule `reference`, which bounds nothing
     widths   of its bounds in standard errors, in assess and in adapt; None under the others
+    is_approximate   whether a test is a bootstrap, so that delta is held only about
     """
 
     rule: Literal["gate", "challenger", "reference"]
@@ -139,6 +142,7 @@ class Prospects:
     widths: tuple[float, float] | None
     claims: tuple[ClaimProspects, ...]
     guards: tuple[GuardProspects, ...]
+    is_approximate: bool = False
 
 
 def prospects(plan: Plan, sizes: Mapping[str, int] | None) -> Prospects:
@@ -150,7 +154,16 @@ def prospects(plan: Plan, sizes: Mapping[str, int] | None) -> Prospects:
     guards = tuple(_guard(plan.rule, each, sizes) for each in plan.guards)
     match plan.rule:
         case Gate(delta=delta, is_each_time=is_each_time):
-            return Prospects("gate", _why_gate(plan), delta, is_each_time, None, claims, guards)
+            return Prospects(
+                "gate",
+                _why_gate(plan),
+                delta,
+                is_each_time,
+                None,
+                claims,
+                guards,
+                is_approximate=plan.is_approximate,
+            )
         case Challenger(delta=delta):
             why = "every iteration has fresh examples, so evidence adds up from one to the next"
             return Prospects("challenger", why, delta, False, None, claims, guards)
@@ -205,6 +218,7 @@ def _claim(plan: Plan, claim: Claim, sizes: Mapping[str, int] | None) -> ClaimPr
             for n, m, k in counts
         ),
         rejections=_rejections(plan.rule) if claim.test == "bootstrap" else None,
+        clipped=claim.clipped,
     )
 
 

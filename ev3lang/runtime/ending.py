@@ -99,6 +99,7 @@ def finish(
                 )
             )
     warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
+    warnings += measured.notes
     report = reports.Report(
         name=plan.name,
         spec=source.name,

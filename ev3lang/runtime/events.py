@@ -48,11 +48,15 @@ class Compiled:
 class CandidateDone:
     """One candidate's roll-out of one iteration.
 
-    is_quarantined  whether a value that is no finite number took it out of this iteration
+    is_quarantined  whether it is out of this iteration: for a value that is no finite number, or
+                    a set's value out of its range
     broken          the guards that it breaks, as the spec writes them
     steps           gradient steps that it took, 0 for a candidate of another kind
-    lost_by         the measures that are no number, or out of their range; empty where its loss or
-                    weights took it out
+    lost_by         the measures that are not finite; empty where its loss or weights took it out
+    out_of_range    the measures of a whole set that are finite and out of their range
+    beyond          of each measure with a value for each example, on how many assess examples that
+                    lies beyond a stated range: nothing is lost by it, tests count the nearer end
+    extents         of each measure its least and its greatest value on assess
     """
 
     name: str
@@ -61,6 +65,9 @@ class CandidateDone:
     broken: tuple[str, ...] = ()
     lost_by: tuple[str, ...] = ()
     steps: int = 0
+    out_of_range: tuple[str, ...] = ()
+    beyond: Mapping[str, int] = attrs.field(factory=dict)
+    extents: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -253,6 +260,15 @@ def line(event: Event) -> dict[str, Any] | None:
                         "quarantined": candidate.is_quarantined,
                         "broken": list(candidate.broken),
                         "lost_by": list(candidate.lost_by),
+                        "out_of_range": list(candidate.out_of_range),
+                        "beyond_range": {
+                            name: {
+                                "examples": count,
+                                "least": number(candidate.extents[name][0]),
+                                "greatest": number(candidate.extents[name][1]),
+                            }
+                            for name, count in candidate.beyond.items()
+                        },
                         "steps": candidate.steps,
                     }
                     for candidate in event.candidates

@@ -13,7 +13,7 @@ from ev3lang.backend.emit import Program
 from ev3lang.backend.state import Params
 from ev3lang.plan.plan import Expr, Plan
 from ev3lang.runtime.intervals import Interval, bootstrap_interval, student, tango, wilson
-from ev3lang.runtime.report import Better, Comparison, Quantity
+from ev3lang.runtime.report import Better, Comparison, Quantity, kept_name
 
 RESAMPLES = 1000
 
@@ -26,12 +26,14 @@ class Measured:
     """Every model by every metric on one split.
 
     tables   metrics that are tables, such as a confusion matrix, as rows
+    notes    of values beyond the range that a claim keeps them in, in words
     """
 
     quantities: Mapping[str, Quantity]
     metrics: Mapping[str, Mapping[str, Interval]]
     tables: Mapping[str, Mapping[str, tuple[tuple[float, ...], ...]]]
     comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -82,7 +84,10 @@ def measure(
     differences Tango's, Student's and the bootstrap's, all of them paired.
     """
     metrics = _metrics(plan)
-    values = {model: each.values(fields) for model, each in weights.items()}
+    values = {model: dict(each.values(fields)) for model, each in weights.items()}
+    kept = _kept(plan, values)
+    notes = tuple(_beyond(values["accepted"], *each) for each in kept.items())
+    metrics += kept.values()
     of_set = [
         each for each in metrics if each.is_of_set and values["accepted"][each.name].ndim == 0
     ]
@@ -129,6 +134,7 @@ def measure(
             for each in scalars
             if each.is_per_example or each.is_of_set
         ),
+        notes=notes,
     )
 
 
@@ -139,6 +145,38 @@ def _metrics(plan: Plan) -> list[_Metric]:
     for each in plan.measures:
         found[each.name] = _Metric(each.name, each.value, directions[each.direction])
     return list(found.values())
+
+
+def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, _Metric]:
+    """The means that bounded claims are about, by the value that some model has beyond its range.
+
+    Adds each model's values to `values`, each kept in the range that its claim is about.
+    """
+    directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
+    found: dict[str, _Metric] = {}
+    for claim in (*plan.rule.claims, *plan.proven):
+        measure, name = claim.measure, claim.measure.name
+        if claim.clipped is None or name in found:
+            continue
+        kept = {model: np.clip(each[name], *claim.clipped) for model, each in values.items()}
+        if all(np.array_equal(kept[model], each[name]) for model, each in values.items()):
+            continue
+        for model, each in values.items():
+            each[kept_name(measure)] = kept[model]
+        direction = directions[measure.direction]
+        found[name] = _Metric(kept_name(measure), measure.value, direction)
+    return found
+
+
+def _beyond(accepted: Values, name: str, kept: _Metric) -> str:
+    """What follows for the accepted model from values beyond a claim's range, in words."""
+    of = len(accepted[name])
+    count = int(np.sum(accepted[name] != accepted[kept.name]))
+    return (
+        f"{count} of {of} values of {name} here lie beyond the range that its test keeps them in, "
+        f"for the accepted model: what was tested is the mean `{kept.name}`, not that of the "
+        "values as they are"
+    )
 
 
 def _resampled(

@@ -42,9 +42,25 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
                 steps=int(record.steps[k]) if k < len(plan.descents) else 0,
                 lost_by=tuple(
                     measure.name
-                    for measure, is_sound in zip(plan.measures, record.is_sound[k], strict=True)
-                    if not is_sound
+                    for m, measure in enumerate(plan.measures)
+                    if not record.is_sound[k, m] and not _is_out_of_range(measure, record, k, m)
                 ),
+                out_of_range=tuple(
+                    measure.name
+                    for m, measure in enumerate(plan.measures)
+                    if _is_out_of_range(measure, record, k, m)
+                ),
+                beyond={
+                    measure.name: int(record.beyond[k, m])
+                    for m, measure in enumerate(plan.measures)
+                    if measure.value.level == "example"
+                    and record.is_sound[k, m]
+                    and record.beyond[k, m]
+                },
+                extents={
+                    measure.name: (float(record.extents[k, m, 0]), float(record.extents[k, m, 1]))
+                    for m, measure in enumerate(plan.measures)
+                },
             )
             for k, candidate in enumerate(plan.candidates)
             if record.is_present[k]
@@ -52,7 +68,7 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         chosen=None if chosen < 0 else plan.candidates[chosen].name,
         has_moved=bool(record.moved),
         decision=decision,
-        why=_why(plan, decision, evidence, is_lost=chosen < 0),
+        why=_why(plan, decision, evidence, is_lost=chosen < 0, gained=_gained(plan, record)),
         evidence=evidence,
         current=_scores(plan, record.current, record.current_errors, examples),
         accepted=_scores(plan, record.accepted, record.accepted_errors, examples),
@@ -60,6 +76,12 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         if plan.ranking.kind == "priority"
         else None,
     )
+
+
+def _is_out_of_range(measure: ObjectivePlan, record: Record, k: int, m: int) -> bool:
+    """Whether a candidate's value of a whole set or a model is finite and out of its range."""
+    is_whole = measure.value.level != "example" and math.isfinite(record.scores[k, m])
+    return is_whole and not record.is_sound[k, m]
 
 
 def changed(before: IterationDone, after: IterationDone) -> SearchChanged | None:
@@ -86,7 +108,8 @@ def closed(plan: Plan, record: Record) -> Closed:
     """The record of the last query as an event."""
     evidence = _evidence(plan, record)
     decision = _DECISIONS[DecisionCode(int(record.decision))]
-    return Closed(decision, _why(plan, decision, evidence, is_lost=False), evidence)
+    why = _why(plan, decision, evidence, is_lost=False, gained=_gained(plan, record))
+    return Closed(decision, why, evidence)
 
 
 _DECISIONS: dict[DecisionCode, Decision] = {
@@ -135,14 +158,27 @@ def _left(rule: Rule, log_budget: float) -> float | None:
     return math.exp(log_budget) / rule.delta
 
 
-def _why(plan: Plan, decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
+def _gained(plan: Plan, record: Record) -> float:
+    """What current gains over accepted on assess by values as they are, whatever their range.
+
+    After an acceptance both are one model.
+    """
+    claims = plan.rule.claims
+    measure = claims[int(record.leading) if len(claims) > 1 else 0].measure
+    place = [each.name for each in plan.measures].index(measure.name)
+    return measure.sign * float(record.current[place] - record.accepted[place])
+
+
+def _why(
+    plan: Plan, decision: Decision, evidence: Evidence, *, is_lost: bool, gained: float
+) -> str:
     match plan.rule:
         case Reference():
             return _why_bounds(decision, has_guards=bool(plan.guards))
         case Challenger() as rule:
             return _why_challenged(rule, decision, evidence)
         case Gate() as rule:
-            return _why_asked(rule, decision, evidence, is_lost=is_lost)
+            return _why_asked(rule, decision, evidence, is_lost=is_lost, gained=gained)
 
 
 def _why_bounds(decision: Decision, *, has_guards: bool) -> str:
@@ -167,7 +203,9 @@ def _why_challenged(rule: Challenger, decision: Decision, evidence: Evidence) ->
     return f"a challenger gathers evidence: {wealth}, {needed}"
 
 
-def _why_asked(rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: bool) -> str:
+def _why_asked(
+    rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: bool, gained: float
+) -> str:
     assert evidence.level is not None and evidence.power is not None
     level = f"{100 * evidence.level:.2g}%"
     if decision == "accepted":
@@ -186,6 +224,11 @@ def _why_asked(rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: b
         assert evidence.gain is not None
         found = f"on assess {evidence.objective} gains {evidence.gain:.3g} ± {evidence.error:.2g}"
         is_gain = evidence.gain > rule.claims[0].margin
+        claim = next(each for each in rule.claims if each.measure.name == evidence.objective)
+        if claim.measure.clips:
+            found += " with values kept in its range"
+            if is_gain and gained <= claim.margin:
+                return f"{found}, {gained:.3g} as they are: no gain to test"
     if not is_gain:
         return f"{found}: no gain to test"
     if evidence.power >= LEAST_POWER or rule.is_each_time:

@@ -22,6 +22,7 @@ from ev3lang.plan.plan import (
     Evolution,
     Gate,
     Growing,
+    ObjectivePlan,
     Perturbation,
     Plan,
     Reference,
@@ -261,9 +262,9 @@ def _rule(plan: Plan) -> str:
     match rule:
         case Gate(is_each_time=True):
             return (
-                f"{change} on {_deciding(plan)}; each decision may be wrong with chance "
-                f"{chance(rule.delta)}, and nothing bounds the run (rule gate, each time, "
-                f"{_tests(plan)})"
+                f"{change} on {_deciding(plan)}; each decision may be wrong with a chance of at "
+                f"most {_about(plan)}{chance(rule.delta)}, and nothing bounds the run (rule gate, "
+                f"each time, {_tests(plan)})"
             )
         case Gate():
             return (
@@ -287,10 +288,10 @@ def _rule(plan: Plan) -> str:
 
 def guard_words(plan: Plan) -> str:
     """What no accepted model may break, empty where there is no guard."""
-    guards = [
-        guard.name + (" (shown on adapt as well)" if guard.is_proven else "")
-        for guard in plan.guards
-    ]
+    guards = []
+    for guard in plan.guards:
+        kept = f", {kept}" if (kept := kept_words(guard.claim)) else ""
+        guards.append(guard.name + (f" (shown on adapt as well{kept})" if guard.is_proven else ""))
     return f"none is accepted that breaks {_listed(guards)}" if guards else ""
 
 
@@ -358,9 +359,28 @@ def _improves(plan: Plan) -> str:
     margin = claims[0].margin
     by = f" by {_amount(claims[0])}" if margin else ""
     if len(claims) == 1:
-        return f"{claims[0].measure.name} improves{by}"
-    names = " or ".join(claim.measure.name for claim in claims)
+        kept = kept_words(claims[0])
+        return f"{claims[0].measure.name}{f', {kept},' if kept else ''} improves{by}"
+    names = " or ".join(
+        claim.measure.name + (f" ({kept})" if (kept := kept_words(claim)) else "")
+        for claim in claims
+    )
     return f"the objective that leads, {names}, improves{by}"
+
+
+def kept_words(claim: Claim) -> str:
+    """What a test does with values beyond a stated range; empty where there can be none."""
+    if claim.clipped is None:
+        return ""
+    low, high = claim.clipped
+    return f"each value kept in {low:g} to {high:g}"
+
+
+def kept_name(measure: ObjectivePlan) -> str:
+    """The name of the mean that a bounded claim is about: `mae in 0 to 20000`."""
+    assert measure.range is not None
+    low, high = measure.range
+    return f"{measure.name} in {low:g} to {high:g}"
 
 
 def _amount(claim: Claim) -> str:
@@ -375,7 +395,7 @@ def _deciding(plan: Plan) -> str:
 
 _TESTS: dict[Test, str] = {
     "mcnemar": "exact McNemar tests",
-    "betting": "betting tests, exact for values in their range",
+    "betting": "betting tests, exact for the mean of values kept in their range",
     "bootstrap": "paired bootstrap tests, which hold their level only about",
 }
 
@@ -390,7 +410,7 @@ def _kinds(plan: Plan) -> list[Test]:
 
 
 def _about(plan: Plan) -> str:
-    return "about " if "bootstrap" in _kinds(plan) else ""
+    return "about " if plan.is_approximate else ""
 
 
 def candidate_words(candidate: Candidate) -> str:
@@ -432,7 +452,10 @@ def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -
     if not acceptances:
         return "Nothing was shown to be better than the model the run started with."
     rule = plan.rule
-    names = rule.claims[0].measure.name if len(rule.claims) == 1 else "the objective that led"
+    names = "the objective that led"
+    if len(rule.claims) == 1:
+        kept = kept_words(rule.claims[0])
+        names = rule.claims[0].measure.name + (f", {kept}," if kept else "")
     many = "the acceptance" if acceptances == 1 else f"any of the {acceptances} acceptances"
     if isinstance(rule, Reference) or (isinstance(rule, Gate) and rule.is_each_time):
         return (
@@ -443,7 +466,7 @@ def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -
     kind = "fresh examples each" if plan.data.is_endless else "examples that chose nothing else"
     text = (
         f"The chance that {many} did not improve {names}{margin} is at most "
-        f"{_about(plan)}{chance(rule.delta)}, by {_tests(plan)} on {examples} {kind}"
+        f"{_about(plan)}{chance(rule.delta)}, by {_tests(plan)}, on {examples} {kind}"
     )
     if isinstance(rule, Challenger):
         text = text.replace(_tests(plan), "bets that add up over iterations")
@@ -566,7 +589,7 @@ class Tally:
     _moved: dict[str, int] = attrs.field(factory=dict)
     _quarantined: dict[str, int] = attrs.field(factory=dict)
     _gains: dict[str, list[float]] = attrs.field(factory=dict)
-    _lost_by: dict[str, tuple[int, tuple[int, str]]] = attrs.field(factory=dict)
+    _lost_by: dict[tuple[str, str], tuple[int, tuple[int, str]]] = attrs.field(factory=dict)
     _current: float | None = None
     _taught: dict[str, None] = attrs.field(factory=dict)
     _stages: list[Stage] = attrs.field(factory=list)
@@ -584,9 +607,11 @@ class Tally:
         for candidate in done.candidates:
             if candidate.name not in known:
                 self._taught[candidate.name] = None
-            for name in candidate.lost_by:
-                count, first = self._lost_by.get(name, (0, (done.iteration, candidate.name)))
-                self._lost_by[name] = count + 1, first
+            faults = [(name, "not finite") for name in candidate.lost_by]
+            faults += [(name, "out of its range") for name in candidate.out_of_range]
+            for fault in faults:
+                count, first = self._lost_by.get(fault, (0, (done.iteration, candidate.name)))
+                self._lost_by[fault] = count + 1, first
             if candidate.is_quarantined:
                 self._quarantined[candidate.name] = self._quarantined.get(candidate.name, 0) + 1
             elif self._current is not None:
@@ -666,9 +691,9 @@ class Tally:
     def warnings(self) -> tuple[str, ...]:
         """Which measures cost candidates their iteration, and where each first did."""
         return tuple(
-            f"{name} was no number, or out of its range, for {_counted(count, 'candidate')}, first "
-            f"for {candidate} in iteration {iteration}"
-            for name, (count, (iteration, candidate)) in self._lost_by.items()
+            f"{name} was {fault} for {_counted(count, 'candidate')}, first for {candidate} in "
+            f"iteration {iteration}"
+            for (name, fault), (count, (iteration, candidate)) in self._lost_by.items()
         )
 
     def tried(self) -> tuple[Tried, ...]:

@@ -530,8 +530,9 @@ def _tried(report: Report) -> Iterable[RenderableType]:
     for change in report.changes:
         yield Text(change)
     yield Text(
-        "best: iterations it ranked first; moved: it became current; lost: a value was not "
-        f"finite; typical gain: median change of {report.ranked_by} on assess in one iteration",
+        "best: iterations it ranked first; moved: it became current; lost: a loss, weight "
+        "or value was not finite, or a set's value was out of its range; "
+        f"typical gain: median change of {report.ranked_by} on assess in one iteration",
         DIM,
     )
 

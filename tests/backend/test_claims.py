@@ -169,13 +169,67 @@ def test_a_fixed_bound_is_proven_without_the_accepted_model() -> None:
     assert not bool(proof_of(Claim(RIGHT, 1.0, 0.0, "betting"), right, nothing, 1e-3).passes)
 
 
-def test_a_value_out_of_its_range_is_a_plain_rejection() -> None:
-    second = np.full(500, 0.2)
-    first = np.full(500, 0.9)
+def test_a_value_beyond_the_range_counts_as_its_nearer_end() -> None:
+    """One error of 30,245 among 8,091 does not spend the evidence of all others."""
+    rng = np.random.default_rng(9)
+    accepted = rng.uniform(3000, 9000, 8091)
+    current = np.maximum(accepted - 3170, 0)
+    measure = ObjectivePlan("mae", Field("mae", REAL), "minimize", None, (0.0, 20_000.0))
+    claim = Claim(measure, 1.0, 0.0, "betting")
+    current[17] = 30_245
+    found = proof_of(claim, current, accepted, 2.5e-3)
+    at_the_end = proof_of(claim, np.minimum(current, 20_000), accepted, 2.5e-3)
+    assert bool(found.passes)
+    assert float(found.log_p) == float(at_the_end.log_p)
+    excess = np.asarray(
+        claims.excess(claim, *({"mae": jnp.asarray(m)} for m in (current, accepted)))
+    )
+    assert excess[17] == pytest.approx((accepted[17] - 20_000) / 20_000, rel=1e-5)
+
+
+def test_a_value_that_is_not_finite_is_a_plain_rejection() -> None:
+    first, second = np.full(500, 0.9), np.full(500, 0.2)
     claim = Claim(SCORE, 1.0, 0.0, "betting")
-    assert bool(proof_of(claim, first, second, 1e-3).passes)
-    first[3] = 1.5
+    first[3] = np.nan
     assert not bool(proof_of(claim, first, second, 1e-3).passes)
+
+
+def test_a_bounded_claim_holds_its_level_for_values_far_beyond_the_range() -> None:
+    """The bounded mean is no better; the mean as it is, moved by one value in 50, seems far so."""
+    runs, size, level = 4000, 200, 0.05
+    claim = Claim(SCORE, 1.0, 0.0, "betting")
+    rng = np.random.default_rng(10)
+    # kept in 0 to 1 they are 0.5, 0 and 1, of mean 0.5
+    values = np.array([0.5, -0.1, 40.0], np.float32)
+    draws = rng.choice(values, size=(2, runs, size), p=[0.96, 0.02, 0.02])
+
+    @jax.jit
+    @jax.vmap
+    def is_won(on_assess: jax.Array, on_adapt: jax.Array) -> jax.Array:
+        equal = {"score": jnp.full(size, 0.5)}
+        one = Side({"score": on_adapt}, NO_NETWORKS)
+        other = Side(equal, NO_NETWORKS)
+        on_both = {"score": on_assess}, equal
+        key = jax.random.key(0)
+        adapt = Sample(equal)
+        return claims.test(claim, one, other, on_both, None, adapt, jnp.log(level), key).passes
+
+    false = int(np.sum(is_won(*draws)))
+    assert 0 < false <= scipy.stats.binom.ppf(0.999, runs, level)
+
+
+def test_a_gain_that_the_range_alone_makes_is_not_tested() -> None:
+    """Half of the errors are halved, and one of ten grows from the range's end to ten times it."""
+    before = np.tile([2.0, 2.0, 2.0, 2.0, 5.0], 40)
+    after = np.tile([1.0, 1.0, 1.0, 1.0, 50.0], 40)
+    claim = Claim(LOSS, 1.0, 0.0, "betting")
+    assess, key = Sample({"loss": jnp.asarray(before)}), jax.random.key(0)
+    seen = claims.outlook(claim, *sides(claim, after, before), assess, 200, jnp.log(0.05), key)
+    assert float(seen.gain) == pytest.approx(0.8)
+    assert not bool(seen.favours)
+    after[4::5] = 6.0
+    seen = claims.outlook(claim, *sides(claim, after, before), assess, 200, jnp.log(0.05), key)
+    assert bool(seen.favours)
 
 
 @pytest.mark.parametrize("size", [1, 2])

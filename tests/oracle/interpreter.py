@@ -247,7 +247,7 @@ def _enters(plan: Plan, moved: bool, leads: int, current: Any, accepted: Any) ->
     claim = plan.rule.claims[leads]
     return (
         bool(moved)
-        and judge.gains(claim, current, accepted).mean() > claim.margin
+        and judge.is_gain(claim, current, accepted)
         and all(judge.keeps(guard, current, accepted) for guard in plan.guards)
     )
 

@@ -41,8 +41,23 @@ def gains(claim: Claim, values: Values, accepted: Values) -> np.ndarray:
     return sign(claim.measure) * (values[name] - claim.factor * accepted[name])
 
 
-def excess(claim: Claim, gained: np.ndarray) -> np.ndarray:
-    """Gains beyond the margin, over the most they can be."""
+def kept(claim: Claim, values: Values) -> Values:
+    """The values with each example's kept in the measure's range."""
+    name = claim.measure.name
+    low, high = claim.measure.range or (math.nan, math.nan)
+    return {name: np.array([min(max(value, low), high) for value in values[name]])}
+
+
+def is_gain(claim: Claim, values: Values, accepted: Values) -> bool:
+    """Whether a gain passes the margin by values as they are and by those kept in the range."""
+    plain = gains(claim, values, accepted)
+    bounded = gains(claim, kept(claim, values), kept(claim, accepted))
+    return bool(plain.mean() > claim.margin and bounded.mean() > claim.margin)
+
+
+def excess(claim: Claim, values: Values, accepted: Values) -> np.ndarray:
+    """Gains of what is kept in the range beyond the margin, over the most they can be."""
+    gained = gains(claim, kept(claim, values), kept(claim, accepted))
     low, high = claim.measure.range or (math.nan, math.nan)
     most = [
         abs(sign(claim.measure) * (mine - claim.factor * theirs) - claim.margin)
@@ -95,7 +110,10 @@ def best(plan: Plan, values: Sequence[Values], alive: Sequence[bool], leads: int
         corner = [
             min(points[k][place] for k in left)
             if key.range is None
-            else min(sign(key) * bound for bound in key.range)
+            else min(
+                *(sign(key) * bound for bound in key.range),
+                *(points[k][place] for k in left),
+            )
             for place, key in enumerate(keys)
         ]
         return first(
@@ -174,13 +192,13 @@ def seen(claim: Claim, current: Values, accepted: Values, count: int, log_level:
         shift = (standing - 0.5) * math.sqrt(ratio) - z
         power = scipy.stats.norm.cdf(shift / math.sqrt(1 + ratio))
         return Seen(wins, losses, wins > losses, float(power))
-    surplus = excess(claim, gained)
+    surplus = excess(claim, current, accepted)
     growth = np.log1p(_stake(surplus, count, log_level) * surplus)
     spread = growth.std(ddof=1)
     expected = count * (growth.mean() - 0.5 * spread / math.sqrt(size))
     deviation = spread * math.sqrt(count * (1 + count / size))
     power = scipy.stats.norm.cdf((expected + log_level) / max(deviation, 1e-12))
-    return Seen(0, 0, bool(gained.mean() > claim.margin), float(power))
+    return Seen(0, 0, is_gain(claim, current, accepted), float(power))
 
 
 def passes(
@@ -196,11 +214,11 @@ def passes(
         wins, losses = int((gained > 0).sum()), int((gained < 0).sum())
         log_p = scipy.stats.binom.logsf(wins - 1, wins + losses, 0.5)
         return bool(wins > losses and log_p <= log_level)
-    surplus = excess(claim, gained)
+    surplus = excess(claim, *on_adapt)
     order = np.asarray(
         jax.random.permutation(key_of(key, claim.measure.name, "order"), len(surplus))
     )
-    stake = _stake(excess(claim, gains(claim, *on_assess)), len(surplus), log_level)
+    stake = _stake(excess(claim, *on_assess), len(surplus), log_level)
     return bool(np.cumsum(np.log1p(stake * surplus[order])).max() >= -log_level)
 
 
@@ -248,10 +266,7 @@ def slots(state: Any) -> list[Slot | None]:
 def bet(plan: Plan, slot: Slot, values: Values, accepted: Values) -> None:
     """A challenger's wealth after one more draw."""
     guards = [guard.claim for guard in plan.guards if guard.is_proven]
-    rows = [
-        excess(claim, gains(claim, values, accepted))
-        for claim in (plan.rule.claims[slot.claim], *guards)
-    ]
+    rows = [excess(claim, values, accepted) for claim in (plan.rule.claims[slot.claim], *guards)]
     slot.age += 1
     slot.excess += float(rows[0].mean())
     slot.wealths = np.stack(

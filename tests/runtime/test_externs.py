@@ -226,9 +226,11 @@ def test_a_score_outside_of_its_range_is_out(tmp_path: Path) -> None:
     assert all(event.chosen is None for event in done)
     (told,) = warnings(events)
     assert told.startswith("scored was 7.25 for built_in with ")
-    assert told.endswith("in iteration 1, outside of its range 0 to 1")
+    assert "in iteration 1, outside of its range 0 to 1; " in told
     (summed,) = result.report.warnings
-    assert summed == f"{told}, the first of 8 cases; such a candidate is out of the iteration"
+    out = "such a candidate is out of the iteration"
+    assert told.endswith(out)
+    assert summed == f"{told.removesuffix(f'; {out}')}, the first of 8 candidates; {out}"
 
 
 def test_a_host_score_is_accepted_by_what_it_shows(tmp_path: Path) -> None:
