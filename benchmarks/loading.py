@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ev3lang.catalog.signature import parse_type
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.table import Column
+from ev3lang.runtime.readers.wanted import Wanted
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -126,8 +127,8 @@ def read(file: File, path: Path, way: str) -> dict[str, float]:
     if way == "plain":
         arrays = file.plain(path)
     else:
-        parts = READERS[file.source]({"path": path.name}, file.columns, path.parent)
-        arrays = [values for fields in parts.values() for values in fields.values()]
+        found = READERS[file.source]({"path": path.name}, file.columns, path.parent, Wanted())
+        arrays = [values for fields in found.parts.values() for values in fields.values()]
     wall_s = time.perf_counter() - begin
     data_bytes = sum(values.nbytes for values in arrays)
     grown_bytes = _memory_bytes("VmHWM") - before
@@ -142,7 +143,9 @@ def _load(file: File) -> None:
             np.savez(path, x=np.zeros(1))
         else:
             pq.write_table(pa.table({"x": [0.0]}), path)
-        READERS[file.source]({"path": path.name}, (Column("x", parse_type("f32")),), path.parent)
+        READERS[file.source](
+            {"path": path.name}, (Column("x", parse_type("f32")),), path.parent, Wanted()
+        )
 
 
 def _memory_bytes(what: str) -> int:

@@ -31,6 +31,7 @@ class Room:
 ROOMS = (
     Room("source", {"attrs"}),
     Room("outcome"),
+    Room("regular"),
     Room("catalog", {"attrs"}),
     Room("diagnostics", {"attrs"}, {"rich": "render.py"}),
     Room("syntax", {"attrs"}, {"lark": "grammar.py", "platformdirs": "tables.py"}),

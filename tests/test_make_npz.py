@@ -12,6 +12,7 @@ import pytest
 from ev3lang.catalog.signature import parse_type
 from ev3lang.runtime.readers import npz
 from ev3lang.runtime.readers.table import Column
+from ev3lang.runtime.readers.wanted import Wanted
 
 TRAIN, TEST = 40, 10
 ROWS = 96
@@ -98,7 +99,7 @@ def test_the_joined_file_is_read_as_declared(
             ("teacher_logits", "logits[100]"),
         )
     )
-    parts = npz.read({"path": "held_out.npz"}, columns, tmp_path)
+    parts = npz.read({"path": "held_out.npz"}, columns, tmp_path, Wanted(is_pooled=True)).parts
     assert {part: len(fields["label"]) for part, fields in parts.items()} == counts
     for part, fields in parts.items():
         np.testing.assert_array_equal(fields["image"], np.load(images)[f"{part}/image"])

@@ -57,6 +57,10 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
     split_item = only(checking, declaration.items, tree.SplitItem, "`split`")
     batch = batch_of(checking, only(checking, declaration.items, tree.Batch, "`batch`"))
     split = _split_of(checking, declaration, split_item, fields, is_endless, rows)
+    if split is not None and split_item is not None and entry and not entry.declares_fields:
+        part = next((each.part for each in split_item.shares if each.part is not None), None)
+        if part is not None:
+            checking.report(errors.part_of_known_source(part, entry.name))
     if options is None or entry is None or batch is None or None in fields.values():
         return None
     if not is_endless and split is None:
@@ -208,6 +212,11 @@ def _split(
         is_whole = is_whole and info is not None
         if info is not None:
             shares[use] = info
+    pooled = [share for share in item.shares if share.part is not None and _is_all(share, rows)]
+    apart = next((share for share in item.shares if share not in pooled), None)
+    if pooled and apart is not None:
+        checking.report(errors.partly_pooled(apart.span, pooled[0].span))
+        is_whole = False
     missing = [use for use in typed.SPLITS if use not in places]
     if missing and all(share.use.text in typed.SPLITS for share in item.shares):
         checking.report(errors.missing_share(item.span, missing))
@@ -232,7 +241,9 @@ def _split(
         seed = item.seed.value
     if not is_whole or units is None or (item.method is not None and by is None):
         return None
-    return typed.SplitInfo(shares, item.method, by, seed, units.block, units.groups, units.largest)
+    return typed.SplitInfo(
+        shares, item.method, by, seed, units.block, units.groups, units.largest, bool(pooled)
+    )
 
 
 @attrs.frozen
@@ -277,16 +288,26 @@ def _units(
             return _Units(groups=int(groups), largest=None if most is None else int(most))
 
 
+ALL_PARTS = "all"
+"""What a share writes in the place of a part to be drawn from all of them as one."""
+
+
+def _is_all(share: tree.Share, rows: Mapping[str | None, int]) -> bool:
+    """Whether a share is of all parts of a file; not where the spec has a part of that name."""
+    return share.part is not None and share.part.text == ALL_PARTS and ALL_PARTS not in rows
+
+
 def _share(
     checking: Checking, share: tree.Share, rows: Mapping[str | None, int]
 ) -> typed.ShareInfo | None:
-    part = None if share.part is None else share.part.text
-    if share.part is not None and rows and share.part.text not in rows:
-        known = [name for name in rows if name is not None]
-        checking.report(errors.unknown_choice(share.part, "part of the file", known))
+    part = None if share.part is None or _is_all(share, rows) else share.part.text
+    # A count of the whole file says nothing of its parts, which are compared when it is read.
+    stated = [name for name in rows if name is not None]
+    if share.part is not None and part is not None and stated and part not in stated:
+        checking.report(errors.part_without_rows(share.part, stated))
         return None
     if share.amount is None:
-        if share.part is not None:
+        if part is not None:
             return typed.ShareInfo(part, 1.0)
         checking.report(
             errors.wrong_type(

@@ -675,6 +675,41 @@ def part_twice(span: Span, part: str | None) -> Diagnostic:
     )
 
 
+def part_without_rows(name: tree.Name, counted: Sequence[str]) -> Diagnostic:
+    """A part of a file that a split draws from, and that `rows` counts no examples of."""
+    near = nearest(name.text, counted)
+    return Diagnostic(
+        code="unknown-name",
+        message=f"`rows` counts no part `{name.text}` of the file",
+        span=name.span,
+        help=f"did you mean `{near}`?"
+        if near
+        else f"write `rows …, … in {name.text}`, or count the whole file alone: `rows …`",
+        fixes=(_rename(name.span, near),) if near else (),
+    )
+
+
+def part_of_known_source(name: tree.Name, source: str) -> Diagnostic:
+    """A split that draws from a part of a source that has none."""
+    return Diagnostic(
+        code="unknown-name",
+        message=f"`{source}` has no part `{name.text}`: only files have parts",
+        span=name.span,
+        help=f"take out `from {name.text}`",
+    )
+
+
+def partly_pooled(other: Span, pooled: Span) -> Diagnostic:
+    """A share of all parts of a file beside one of a single part, or of no stated one."""
+    return Diagnostic(
+        code="partly-pooled",
+        message="some shares are of all parts of the file, and this one is not",
+        span=other,
+        labels=(Label(pooled, "of all parts"),),
+        help="write `from all` in each of the four shares, or name a part in each",
+    )
+
+
 def uneven_parts(span: Span, batch: int, parts: int) -> Diagnostic:
     """A batch that can't be cut into equal parts."""
     return Diagnostic(

@@ -142,6 +142,7 @@ class SplitInfo:
 
     block    examples in a row that count as one where the split is ordered
     groups   how many groups there are and how many examples the largest has, where that is stated
+    is_pooled   whether the whole is all parts of a file as one, which the spec has to say
     """
 
     shares: Mapping[str, ShareInfo]
@@ -151,6 +152,7 @@ class SplitInfo:
     block: int | None = None
     groups: int | None = None
     largest: int | None = None
+    is_pooled: bool = False
 
     @property
     def has_units(self) -> bool:
@@ -246,6 +248,8 @@ class DataInfo:
             return None
         part = self.split.shares[use].part
         rows = self.rows.get(part)
+        if self.split.is_pooled and rows is None and self.rows:
+            rows = sum(self.rows.values())
         if rows is None:
             return None
         sharing = {key: each for key, each in self.split.shares.items() if each.part == part}

@@ -303,6 +303,7 @@ class _Spec:
         for use in typed.SPLITS:
             share, count = split.shares[use], info.examples(use)
             part = "" if share.part is None else f" of the file's own {share.part}"
+            part = " of all parts of the file" if split.is_pooled else part
             examples = "" if count is None else f", {grouped(count)} examples"
             lines.append(f"  {use} {percent(share.fraction)}{part}{examples}: {USES[use]}")
         seed = None if item is None else item.seed

@@ -208,6 +208,7 @@ def _data(program: typed.TypedProgram) -> p.DataPlan:
             for each in data.augmented
         ),
         known=tuple(p.Known(each.field, each.count, each.mask) for each in data.known),
+        is_pooled=split is not None and split.is_pooled,
     )
 
 

@@ -239,6 +239,7 @@ class DataPlan:
     origins       where a file has a field under another name, or in columns (first, last) of a
                   table, both in, counted from 1
     rows_in       examples that the spec says each part of a file has
+    is_pooled     whether the split asks for all parts of a file as one
     """
 
     name: str
@@ -255,6 +256,7 @@ class DataPlan:
     rows_in: tuple[tuple[str, int], ...] = ()
     augmented: tuple[Augmented, ...] = ()
     known: tuple[Known, ...] = ()
+    is_pooled: bool = False
 
     @property
     def is_endless(self) -> bool:

@@ -214,6 +214,8 @@ def examples_of(data: DataPlan) -> dict[str, int] | None:
         assert data.evaluate is not None, "an endless source has evaluation draws"
         return dict.fromkeys(("assess", "adapt"), data.evaluate * data.batch)
     known: dict[str | None, int | None] = {None: data.rows, **dict(data.rows_in)}
+    if data.is_pooled and data.rows is None and data.rows_in:
+        known[None] = sum(rows for _, rows in data.rows_in)
     sizes: dict[str, int] = {}
     shares = dict(zip(SPLITS, zip(data.split.parts, data.split.shares, strict=True), strict=True))
     for part in dict.fromkeys(data.split.parts):

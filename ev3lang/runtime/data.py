@@ -19,6 +19,7 @@ from ev3lang.runtime import probabilities
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.table import Column
+from ev3lang.runtime.readers.wanted import Wanted
 from ev3lang.runtime.splits import drawn_sizes, seeded, split_indices
 
 Tables: TypeAlias = dict[str, dict[str, np.ndarray]]
@@ -58,6 +59,7 @@ class Dataset:
     scales       of every normalised field, in the units of the field (u8: of [0, 1])
     files        what was read from the disk
     warnings     what a reader of the report should know
+    lost         those of them that say what of the files was not read, or is less than there
     """
 
     tables: Tables
@@ -65,6 +67,7 @@ class Dataset:
     scales: Mapping[str, Scale] = attrs.Factory(dict)
     files: tuple[FileRecord, ...] = ()
     warnings: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
@@ -79,10 +82,7 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
     """
     if plan.split is None:
         return Dataset({})
-    parts = _read_source(plan, folder)
-    if plan.source in READERS:
-        _check_rows(plan, folder, parts)
-        parts = _wanted_parts(plan, folder, parts)
+    parts, lost = _read_source(plan, folder)
     files = _records(plan, folder)
     for name, type_ in plan.fields:
         if type_.kind == "text":
@@ -112,7 +112,8 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
         {name: scale for name, scale in scales.items() if name in in_program},
         scales,
         files,
-        (*_size_warnings(plan, tables, rows), *_warnings(plan, tables)),
+        (*lost, *_size_warnings(plan, tables, rows), *_warnings(plan, tables)),
+        lost,
     )
 
 
@@ -125,15 +126,38 @@ def _in_program(plan: DataPlan) -> frozenset[str]:
 # ---------------------------------------------------------------- sources
 
 
-def _read_source(plan: DataPlan, folder: Path) -> dict[str | None, Columns]:
-    """Every field of each part of the source as it comes, in the source's order of rows."""
-    if plan.source in READERS:
-        origins = dict(plan.origins)
-        columns = tuple(Column(name, type_, origins.get(name)) for name, type_ in plan.fields)
-        return READERS[plan.source](_values(plan), columns, folder)
-    if plan.source in _SKLEARN:
-        return {None: _SKLEARN[plan.source]()}
-    return {None: _generate(plan)}
+def _read_source(plan: DataPlan, folder: Path) -> tuple[dict[str | None, Columns], tuple[str, ...]]:
+    """Every field of each part that the split draws from, in the source's order of rows.
+
+    All parts as one where the split doesn't tell them apart. With it what was not read, in words.
+    """
+    if plan.source not in READERS:
+        known = _SKLEARN.get(plan.source)
+        return {None: _generate(plan) if known is None else known()}, ()
+    origins = dict(plan.origins)
+    columns = tuple(Column(name, type_, origins.get(name)) for name, type_ in plan.fields)
+    wanted = _wanted(plan)
+    found = READERS[plan.source](_values(plan), columns, folder, wanted)
+    is_whole = None in wanted.parts and None not in found.parts
+    return {None: _joined(found.parts)} if is_whole else found.parts, found.warnings
+
+
+def _wanted(plan: DataPlan) -> Wanted:
+    """What the plan asks of its file beside the fields."""
+    split = plan.split
+    assert split is not None
+    words = [] if split.by is None else [f"{split.method} by {split.by}"]
+    words += [] if split.block is None else [f"in blocks of {split.block} examples"]
+    words += [] if split.groups is None else [f"in {split.groups} groups"]
+    words += [] if split.largest is None else [f"of up to {split.largest} examples"]
+    words += [f"seed {split.seed}"] if split.seed else []
+    rows: dict[str | None, int] = {} if plan.rows is None else {None: plan.rows}
+    return Wanted(
+        tuple(dict.fromkeys(split.parts)),
+        plan.is_pooled,
+        rows | dict(plan.rows_in),
+        " ".join(words),
+    )
 
 
 def _values(plan: DataPlan) -> dict[str, Any]:
@@ -158,49 +182,6 @@ def _paths(plan: DataPlan, folder: Path) -> list[Path]:
 
 def _rows(columns: Columns) -> int:
     return len(next(iter(columns.values())))
-
-
-def _check_rows(plan: DataPlan, folder: Path, parts: Mapping[str | None, Columns]) -> None:
-    """Raises DataError where parts are missing or have other numbers of rows than the spec says."""
-    counts = {part: _rows(columns) for part, columns in parts.items()}
-    assert plan.split is not None
-    for part in (*plan.split.parts, *(part for part, _ in plan.rows_in)):
-        if part is not None and part not in counts:
-            named = [str(each) for each in counts if each is not None]
-            has = f"it has {', '.join(named)}" if named else "it has no parts"
-            raise DataError(
-                f"{_named(plan, folder)} has no part `{part}`: {has}",
-                "draw the splits from a part that the file has, or from the whole",
-                is_spec_fault=True,
-            )
-    # without a part's name the rows of all are meant, unless some are of no part
-    whole = counts.get(None, sum(counts.values()))
-    stated = [] if plan.rows is None else [("", plan.rows, whole)]
-    stated += [(f" in {part}", rows, counts[part]) for part, rows in plan.rows_in]
-    for of_part, said, found in stated:
-        if said != found:
-            raise DataError(
-                f"{_named(plan, folder)} has {found:,} rows{of_part}, and the spec says {said:,}",
-                f"write `rows {found}{of_part}` if the file is whole",
-            )
-
-
-def _wanted_parts(
-    plan: DataPlan, folder: Path, parts: dict[str | None, Columns]
-) -> dict[str | None, Columns]:
-    """The parts that the split draws from; all as one where it doesn't tell them apart."""
-    assert plan.split is not None
-    wanted = dict.fromkeys(plan.split.parts)
-    if None in wanted and None not in parts:
-        if len(wanted) > 1:
-            raise DataError(
-                f"every row of {_named(plan, folder)} is in a part ({', '.join(map(str, parts))}), "
-                "and only some of the splits say from which",
-                "say for each split what it is drawn `from`, or for none",
-                is_spec_fault=True,
-            )
-        return {None: _joined(parts)}
-    return {part: parts[part] for part in wanted}
 
 
 def _joined(parts: Mapping[str | None, Columns]) -> Columns:

@@ -35,6 +35,7 @@ from ev3lang.runtime.events import (
     Compiled,
     Listener,
     RunStarted,
+    Warned,
 )
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.growing import Stages
@@ -157,6 +158,8 @@ def run_together(
                     where, _ = made[-1]
                     _write_inputs(where, lane, source, dataset.files, chosen, on)
                     lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
+                    for what in dataset.lost:
+                        lane.listen(Warned(what))
                 given = _given(plan, dataset, source, chosen, watch, lanes[0].listen)
                 weights = given.weights | teachers.frozen_weights(plan, given.weights)
                 emitted = partial(

@@ -114,7 +114,10 @@ def test_splits_come_from_the_parts_of_the_file(tmp_path: Path) -> None:
     for table in tables.values():
         counts = np.bincount(table["label"], minlength=4)
         assert counts.max() - counts.min() <= 1
-    whole = dataset(tmp_path, block(PLAIN)).tables
+    mixed = (
+        "split explore from all 60%, assess from all 15%, adapt from all 15%, report from all 10%"
+    )
+    whole = dataset(tmp_path, block(f"{PLAIN}\nrows 200\n{mixed}")).tables
     assert sum(len(table["x"]) for table in whole.values()) == 200
 
     said = fault(tmp_path, block(drawn.replace("50 in test", "60 in test")))

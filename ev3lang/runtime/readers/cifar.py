@@ -11,8 +11,9 @@ import numpy as np
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers.fitting import fitted
-from ev3lang.runtime.readers.opening import file_at, folder_at
-from ev3lang.runtime.readers.table import Column, Parts, missing_field, only_named
+from ev3lang.runtime.readers.opening import check_size, file_at, folder_at, foreign, unreadable
+from ev3lang.runtime.readers.table import Column, Found, missing_field, only_named
+from ev3lang.runtime.readers.wanted import Wanted
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -49,9 +50,12 @@ EDITIONS = (
 )
 
 
-def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folder: Path) -> Parts:
+def read(
+    options: Mapping[str, Value | None], columns: tuple[Column, ...], folder: Path, wanted: Wanted
+) -> Found:
     """Parts `train` and `test`: `image` u8[32, 32, 3], `label`, in CIFAR-100 `coarse_label`.
 
+    Files of a part that the spec doesn't draw from may be missing.
     Raises DataError. Source: Krizhevsky (2009), Learning multiple layers of features from tiny
     images; layout of the files: https://www.cs.toronto.edu/~kriz/cifar.html.
     """
@@ -62,14 +66,24 @@ def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folde
     for column in columns:
         if column.stored_name not in known:
             raise missing_field(f"{edition.name} in {path}", column, known, "field")
-    return {
-        part: _part(path, edition, columns, [file_at(path, name) for name in names])
-        for part, names in edition.files.items()
+    chosen = wanted.chosen(path, tuple(edition.files))
+    counts: dict[str | None, dict[Path, int]] = {
+        part: {
+            each: _rows(each, edition)
+            for each in (file_at(path, name) for name in edition.files[str(part)])
+        }
+        for part in edition.files
+        if part in wanted.counted(chosen, edition.files)
     }
+    wanted.check_rows(path, {part: sum(of_files.values()) for part, of_files in counts.items()})
+    return Found({part: _part(path, edition, columns, counts[part]) for part in chosen})
 
 
 def _edition(path: Path) -> Edition:
-    names = {each.name for each in path.iterdir()}
+    try:
+        names = {each.name for each in path.iterdir()}
+    except OSError as error:
+        raise unreadable(path, error) from error
     for edition in EDITIONS:
         if any(name in names for files in edition.files.values() for name in files):
             return edition
@@ -84,33 +98,40 @@ def _edition(path: Path) -> Edition:
     )
 
 
+def _rows(path: Path, edition: Edition) -> int:
+    """How many examples a file holds, by its size."""
+    record = len(edition.labels) + PIXELS
+    size = path.stat().st_size
+    if size % record:
+        raise DataError(
+            f"{path} is damaged: its {size:,} bytes are no whole number of records of "
+            f"{edition.name}, {record} bytes each",
+            "fetch the file again",
+        )
+    return size // record
+
+
 def _part(
-    folder: Path, edition: Edition, columns: tuple[Column, ...], paths: list[Path]
+    folder: Path, edition: Edition, columns: tuple[Column, ...], counts: Mapping[Path, int]
 ) -> dict[str, np.ndarray]:
     """The fields of a part, its files one after the other."""
     record = len(edition.labels) + PIXELS
-    counts = []
-    for path in paths:
-        size = path.stat().st_size
-        if size % record:
-            raise DataError(
-                f"{path} is damaged: its {size:,} bytes are no whole number of records of "
-                f"{edition.name}, {record} bytes each",
-                "fetch the file again",
-            )
-        counts.append(size // record)
-    images = np.empty((sum(counts), SIDE, SIDE, 3), np.uint8)
-    labels = np.empty((sum(counts), len(edition.labels)), np.uint8)
+    rows = sum(counts.values())
+    check_size(folder, "its images", rows * PIXELS)
+    images = np.empty((rows, SIDE, SIDE, 3), np.uint8)
+    labels = np.empty((rows, len(edition.labels)), np.uint8)
     first = 0
-    for path, count in zip(paths, counts, strict=True):
-        # A map, so that no second copy of all pixels is ever in memory.
-        records = np.memmap(path, np.uint8, "r", shape=(count, record))
-        for begin in range(0, count, BLOCK_ROWS):
-            block = records[begin : begin + BLOCK_ROWS]
-            here = slice(first + begin, first + begin + len(block))
-            labels[here] = block[:, : len(edition.labels)]
-            pixels = block[:, len(edition.labels) :].reshape(-1, 3, SIDE, SIDE)
-            images[here] = pixels.transpose(0, 2, 3, 1)
+    for path, count in counts.items():
+        # A block at a time, so that no second copy of all pixels is ever in memory.
+        with foreign(path, help="fetch the file again"), path.open("rb") as opened:
+            for begin in range(0, count, BLOCK_ROWS):
+                held = min(BLOCK_ROWS, count - begin)
+                data = opened.read(held * record)
+                block = np.frombuffer(data, np.uint8).reshape(held, record)
+                here = slice(first + begin, first + begin + held)
+                labels[here] = block[:, : len(edition.labels)]
+                pixels = block[:, len(edition.labels) :].reshape(-1, 3, SIDE, SIDE)
+                images[here] = pixels.transpose(0, 2, 3, 1)
         first += count
     stored = {"image": images}
     stored.update({name: labels[:, place] for place, name in enumerate(edition.labels)})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -18,20 +17,20 @@ from numpy.lib import format as npy
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers.fitting import check_declared, fill, memory_dtype
-from ev3lang.runtime.readers.opening import check_size, file_at
+from ev3lang.runtime.readers.opening import FOREIGN, cause, check_size, file_at, foreign
 from ev3lang.runtime.readers.table import (
     Column,
-    Parts,
+    Found,
     check_row_counts,
     missing_field,
     only_named,
 )
+from ev3lang.runtime.readers.wanted import Wanted
 
 BLOCK_BYTES = 2**20
 ENDING = ".npy"
 
-# What zipfile and NumPy raise for a member that is not what its headers say.
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
+AGAIN = "write the file again with numpy.savez"
 
 
 @attrs.frozen(eq=False)
@@ -54,77 +53,109 @@ class _Array:
         return (first + place) % rows if self.is_fortran else (first + place) // size
 
 
-def read(options: Mapping[str, Value | None], columns: tuple[Column, ...], folder: Path) -> Parts:
+def read(
+    options: Mapping[str, Value | None], columns: tuple[Column, ...], folder: Path, wanted: Wanted
+) -> Found:
     """The declared arrays of an npz file; `train/image` is image of part train.
 
     Sizes and types are compared by the headers before anything is allocated, arrays that the
-    spec does not declare are not read, and pickled objects are refused.
+    spec does not declare, and parts that it doesn't draw from, are not read, and pickled objects
+    are refused.
     Raises DataError.
     """
     path = file_at(folder, str(options["path"]))
     only_named(path, columns)
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except FOREIGN as error:
         raise DataError(
-            f"{path} is no npz file, or the end of it is lost",
-            "write it again with numpy.savez",
+            f"{path} is no npz file, or the end of it is lost: {cause(error)}", AGAIN
         ) from error
     with archive:
-        found = _find(archive, path, columns)
-        sizes: dict[str, int] = {}
-        parts: dict[str | None, dict[str, _Array]] = {
-            part: {
-                column.name: _header(archive, path, column, member, sizes)
-                for column, member in zip(columns, members, strict=True)
-            }
-            for part, members in found.items()
+        members = {
+            info.filename.removesuffix(ENDING): info
+            for info in archive.infolist()
+            if info.filename.endswith(ENDING)
         }
-        check_row_counts(
-            path,
-            {
-                part: {name: array.shape[0] for name, array in arrays.items()}
-                for part, arrays in parts.items()
-            },
-        )
-        return {
+        found = _parts(path, columns, members)
+        chosen = wanted.chosen(path, found)
+        sizes: dict[str, int] = {}
+        parts = {
             part: {
-                column.name: _values(archive, path, column, arrays[column.name])
-                for column in columns
+                column: _header(archive, path, column, member, sizes)
+                for column, member in _members(path, columns, members, part).items()
             }
+            for part in chosen
+        }
+        counts = {
+            part: {column.name: array.shape[0] for column, array in arrays.items()}
             for part, arrays in parts.items()
         }
+        check_row_counts(path, counts)
+        rows = {part: next(iter(of_part.values())) for part, of_part in counts.items()}
+        for part in wanted.counted(chosen, found) - rows.keys():
+            member = next(
+                members[each] for each in map(partial(_stored, part), columns) if each in members
+            )
+            rows[part] = _rows(archive, path, member)
+        wanted.check_rows(path, rows)
+        for arrays in parts.values():
+            for column, array in arrays.items():
+                _check_kept(path, column, array)
+        return Found(
+            {
+                part: {
+                    column.name: _values(archive, path, column, array)
+                    for column, array in arrays.items()
+                }
+                for part, arrays in parts.items()
+            }
+        )
 
 
-def _find(
-    archive: zipfile.ZipFile, path: Path, columns: tuple[Column, ...]
-) -> dict[str | None, list[zipfile.ZipInfo]]:
-    """For each part of the file the members that hold the columns, in their order."""
-    members = {
-        info.filename.removesuffix(ENDING): info
-        for info in archive.infolist()
-        if info.filename.endswith(ENDING)
-    }
-    names = {column: column.stored_name for column in columns}
+def _stored(part: str | None, column: Column) -> str:
+    """What the file calls a part's array."""
+    return column.stored_name if part is None else f"{part}/{column.stored_name}"
+
+
+def _parts(
+    path: Path, columns: tuple[Column, ...], members: Mapping[str, zipfile.ZipInfo]
+) -> tuple[str | None, ...]:
+    """The parts of the file that have any of the columns; None for arrays of no part."""
+    names = {column.stored_name for column in columns}
     parts: dict[str | None, None] = {}
     for member in members:
         prefix, _, name = member.rpartition("/")
-        if member in names.values():
+        if member in names:
             parts[None] = None
-        elif name in names.values():
+        elif name in names:
             parts[prefix] = None
     if not parts:
         raise missing_field(path, columns[0], sorted(members), "array")
-    found: dict[str | None, list[zipfile.ZipInfo]] = {}
-    for part in parts:
-        prefix = "" if part is None else f"{part}/"
-        known = [name.removeprefix(prefix) for name in members if name.startswith(prefix)]
-        for column, stored in names.items():
-            if prefix + stored not in members:
-                file = path if part is None else f"part {part} of {path}"
-                raise missing_field(file, column, known, "array")
-        found[part] = [members[prefix + stored] for stored in names.values()]
-    return found
+    return tuple(parts)
+
+
+def _members(
+    path: Path,
+    columns: tuple[Column, ...],
+    members: Mapping[str, zipfile.ZipInfo],
+    part: str | None,
+) -> dict[Column, zipfile.ZipInfo]:
+    """The members of the file that hold the columns of a part."""
+    prefix = "" if part is None else f"{part}/"
+    for column in columns:
+        if _stored(part, column) not in members:
+            file = path if part is None else f"part {part} of {path}"
+            known = [name.removeprefix(prefix) for name in members if name.startswith(prefix)]
+            raise missing_field(file, column, known, "array")
+    return {column: members[_stored(part, column)] for column in columns}
+
+
+def _rows(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> int:
+    """How many examples an array has that is not read, by its header."""
+    with _guarded(path, member), archive.open(member) as opened:
+        _, shape, _ = _described(opened)
+    return shape[0] if shape else 0
 
 
 def _header(
@@ -135,12 +166,8 @@ def _header(
     sizes: dict[str, int],
 ) -> _Array:
     """What the file says of an array, compared with the column and with the member's size."""
-    try:
-        with archive.open(member) as opened:
-            array = _Array(member, *_described(opened), opened.tell())
-    # RuntimeError: it is encrypted; TokenError: NumPy takes a bad header for one of Python 2.
-    except (*_BROKEN, RuntimeError, tokenize.TokenError) as error:
-        raise _broken(path, member, error) from error
+    with _guarded(path, member), archive.open(member) as opened:
+        array = _Array(member, *_described(opened), opened.tell())
     if array.dtype.hasobject:
         raise DataError(
             f"{path}: {column.name} holds pickled Python objects, which could run code when read",
@@ -162,8 +189,15 @@ def _header(
             f"its header says {list(array.shape)} numbers of {array.dtype.name}, and "
             f"{member.file_size - array.place:,} bytes follow",
         )
-    check_size(path, column.name, count * array.dtype.itemsize, member.compress_size)
     return array
+
+
+def _check_kept(path: Path, column: Column, array: _Array) -> None:
+    """Raises DataError for an array that the machine can't hold, in the file's form or in ours."""
+    count = math.prod(array.shape)
+    kept = memory_dtype(column.type, array.dtype).itemsize
+    stored_bytes = min(array.member.compress_size, path.stat().st_size)
+    check_size(path, column.name, count * max(array.dtype.itemsize, kept), stored_bytes)
 
 
 def _described(opened: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
@@ -188,25 +222,26 @@ def _values(archive: zipfile.ZipFile, path: Path, column: Column, array: _Array)
     flat = into.reshape(-1)
     size = array.dtype.itemsize
     block = max(1, BLOCK_BYTES // max(1, size))
-    try:
-        with archive.open(array.member) as opened:
-            opened.read(array.place)
-            for first in range(0, flat.size, block):
-                part = flat[first : first + block]
-                data = opened.read(part.size * size)
-                if len(data) != part.size * size:
-                    raise EOFError("it ends too early")
-                values = np.frombuffer(data, array.dtype)
-                fill(path, column, part, values, partial(array.row_of, first))
-            # The check sum is compared at the end of the member.
-            opened.read(1)
-    except _BROKEN as error:
-        raise _broken(path, array.member, error) from error
+    with _guarded(path, array.member), archive.open(array.member) as opened:
+        opened.read(array.place)
+        for first in range(0, flat.size, block):
+            part = flat[first : first + block]
+            data = opened.read(part.size * size)
+            if len(data) != part.size * size:
+                raise EOFError("it ends too early")
+            values = np.frombuffer(data, array.dtype)
+            fill(path, column, part, values, partial(array.row_of, first))
+        # The check sum is compared at the end of the member.
+        opened.read(1)
     return into.T if array.is_fortran else into
+
+
+def _guarded(path: Path, member: zipfile.ZipInfo) -> AbstractContextManager[None]:
+    return foreign(f"{path}: {member.filename.removesuffix(ENDING)}", *FOREIGN, help=AGAIN)
 
 
 def _broken(path: Path, member: zipfile.ZipInfo, why: object) -> DataError:
     return DataError(
         f"{path}: {member.filename.removesuffix(ENDING)} is damaged: {why}",
-        "write the file again with numpy.savez",
+        AGAIN,
     )

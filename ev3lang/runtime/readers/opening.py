@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ev3lang import regular
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.runtime.faults import DataError
 
@@ -12,18 +20,75 @@ LARGE_BYTES = 100 * 2**20
 MOST_UNPACKED = 1000
 """Data of `LARGE_BYTES` that unpack to more than this many times their size are a bomb."""
 
+FOREIGN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What libraries raise for a file that is not what its headers say, each of them somewhere.
+
+RuntimeError includes too deep a recursion and, for an archive, that it is encrypted or of an
+unknown version; ValueError most errors of Arrow, and text that is no UTF-8. Only calls of a
+library stand where these are caught: among our own lines they would hide our mistakes.
+"""
+
+
+@contextmanager
+def foreign(
+    what: object, *errors: type[Exception], help: str = "write the file again"
+) -> Iterator[None]:
+    """Turns what a library raises for a file into a DataError that says why.
+
+    what     the file, and what of it
+    errors   those that the library raises; without any, all of `FOREIGN`
+    """
+    caught = errors or FOREIGN
+    try:
+        yield
+    except DataError:
+        raise
+    except caught as error:
+        raise DataError(f"{what} is damaged: {cause(error)}", help) from error
+
+
+def cause(error: BaseException) -> str:
+    """A library's error in one line: the first of its own, or its name where it says nothing."""
+    if isinstance(error, RecursionError):
+        return "it nests too deep"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    words = str(error).strip().partition("\n")[0][:200]
+    if isinstance(error, LookupError) or not words:
+        return f"{type(error).__name__} {words}".strip()
+    return words
+
 
 def file_at(folder: Path, written: str) -> Path:
     """The file that a spec in `folder` names; raises DataError where it can't be read."""
     path = _found(folder, written)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file", "name a file in it")
     try:
-        with path.open("rb") as opened:
-            is_empty = not opened.read(1)
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, not a file", "name a file in it")
+        size = regular.size_bytes(path)
+        if size:
+            with path.open("rb") as opened:
+                opened.read(1)
     except OSError as error:
         raise unreadable(path, error) from error
-    if is_empty:
+    if not size:
         raise DataError(f"{path} is empty", "write the data into it, or name another file")
     return path
 
@@ -32,7 +97,10 @@ def folder_at(folder: Path, written: str) -> Path:
     """The folder that a spec in `folder` names; raises DataError where it can't be read."""
     path = _found(folder, written)
     if not path.is_dir():
-        raise DataError(f"{path} is a file, not a folder", "name the folder that the data lie in")
+        raise DataError(
+            f"{path} is {regular.kind_of(path)}, not a folder",
+            "name the folder that the data lie in",
+        )
     try:
         is_empty = not any(path.iterdir())
     except OSError as error:
@@ -44,12 +112,12 @@ def folder_at(folder: Path, written: str) -> Path:
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """The error for what the system doesn't let us read."""
-    return DataError(
-        f"{path} can't be read: {error.strerror or error}",
-        "give yourself the right to read it"
-        if isinstance(error, PermissionError)
-        else "see whether the disk is well",
-    )
+    help = "see whether the disk is well"
+    if isinstance(error, PermissionError):
+        help = "give yourself the right to read it"
+    elif error.errno == errno.EINVAL:
+        help = "write the data into a regular file, and name that"
+    return DataError(f"{path} can't be read: {error.strerror or error}", help)
 
 
 def check_size(file: object, what: str, size_bytes: int, stored_bytes: int | None = None) -> None:
@@ -82,10 +150,12 @@ def _memory_bytes() -> int | None:
 def _found(folder: Path, written: str) -> Path:
     path = folder / written
     try:
-        exists = path.exists()
+        regular.kind_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except OSError as error:
         raise unreadable(path, error) from error
-    if exists:
+    else:
         return path
     # The first part of the path that is not there is the one to mend.
     missing = path

@@ -39,6 +39,38 @@ multi, str objects for text, str objects or int64 for ids.
 """
 
 
+@attrs.frozen(eq=False)
+class Found:
+    """What a reader makes of a file.
+
+    parts     the wanted ones
+    warnings  what was passed over, or is less in memory than in the file
+    """
+
+    parts: Parts
+    warnings: tuple[str, ...] = ()
+
+
+@attrs.define
+class Notes:
+    """What is passed over or lost in reading many files, counted, with the first of each kind."""
+
+    _counts: dict[str, int] = attrs.field(factory=dict)
+    _first: dict[str, str] = attrs.field(factory=dict)
+
+    def add(self, what: str, where: object) -> None:
+        """Counts one more of a kind, as in `pictures with two frames`."""
+        self._counts[what] = self._counts.get(what, 0) + 1
+        self._first.setdefault(what, str(where))
+
+    def warnings(self) -> tuple[str, ...]:
+        """A line for each kind: how many of it there are, and which is the first."""
+        return tuple(
+            f"{what}: {count:,}{', the first one' if count > 1 else ','} {self._first[what]}"
+            for what, count in self._counts.items()
+        )
+
+
 def shape_of(type_: Type) -> tuple[int | str, ...]:
     """The dimensions of one example in memory; a name stands for any size.
 

@@ -10,7 +10,8 @@ import pytest
 from ev3lang.catalog.signature import parse_type
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
-from ev3lang.runtime.readers.table import Column, Parts
+from ev3lang.runtime.readers.table import Column, Found, Parts
+from ev3lang.runtime.readers.wanted import Wanted
 
 
 def columns(**fields: str | tuple[str, str | tuple[int, int]]) -> tuple[Column, ...]:
@@ -23,14 +24,40 @@ def columns(**fields: str | tuple[str, str | tuple[int, int]]) -> tuple[Column, 
     )
 
 
-def read(source: str, folder: Path, declared: tuple[Column, ...], **options: str) -> Parts:
-    return READERS[source](options, declared, folder)
+EVERYTHING = Wanted(is_pooled=True)
+"""All parts of a file."""
 
 
-def fault(source: str, folder: Path, declared: tuple[Column, ...], **options: str) -> DataError:
+def found(
+    source: str,
+    folder: Path,
+    declared: tuple[Column, ...],
+    wanted: Wanted = EVERYTHING,
+    **options: str,
+) -> Found:
+    return READERS[source](options, declared, folder, wanted)
+
+
+def read(
+    source: str,
+    folder: Path,
+    declared: tuple[Column, ...],
+    wanted: Wanted = EVERYTHING,
+    **options: str,
+) -> Parts:
+    return found(source, folder, declared, wanted, **options).parts
+
+
+def fault(
+    source: str,
+    folder: Path,
+    declared: tuple[Column, ...],
+    wanted: Wanted = EVERYTHING,
+    **options: str,
+) -> DataError:
     """The error that reading raises."""
     with pytest.raises(DataError) as caught:
-        read(source, folder, declared, **options)
+        found(source, folder, declared, wanted, **options)
     return caught.value
 
 
