@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -21,6 +21,7 @@ from ev3lang import __version__, files
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
+from ev3lang.signals import Terminated, handled, raise_for
 from ev3lang.source import Source
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 STARTED_S = time.perf_counter()
 
-DONE, FINDINGS, USAGE, FAILURE, BUG, INTERRUPTED = 0, 1, 2, 6, 70, 130
+DONE, FINDINGS, USAGE, TERMINATED, FAILURE, BUG, INTERRUPTED = 0, 1, 2, 4, 6, 70, 130
 
 # A document is whole even where all is well, and nothing else may stand beside it.
 DOCUMENTS = ("json", "gitlab", "junit", "sarif")
@@ -68,11 +69,12 @@ def _invoke(arguments: Sequence[str]) -> int:
             if error.ctx is not None:
                 click.echo(f"  see {error.ctx.command_path} --help", err=True)
         return USAGE
+    except Terminated:
+        click.echo("ev3lang: terminated", err=True)
+        _leave(TERMINATED)
     except (KeyboardInterrupt, click.Abort):
         click.echo("ev3lang: interrupted", err=True)
-        sys.stdout.flush()
-        # the device may compute for long yet, and an orderly exit would wait for it
-        os._exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -84,6 +86,14 @@ def _invoke(arguments: Sequence[str]) -> int:
     except Exception as error:
         # The one place that catches all: a user reads words and a path, never a traceback.
         return _report_bug(error)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process at once: threads may compute or compile for long, and exits wait for them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 @click.group(context_settings=HELP)
@@ -154,7 +164,8 @@ def run(
         return FINDINGS
     asked = experiment(analysis)
     run_all = _sweep if asked.is_sweep else _run
-    return run_all(asked, overrides, device, out, allow_python, is_quiet=quiet)
+    with handled(raise_for):
+        return run_all(asked, overrides, device, out, allow_python, is_quiet=quiet)
 
 
 def _run(
@@ -195,13 +206,15 @@ def _run(
         return _unwritable("run", error)
     finally:
         shown.close()
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         # what the run came to is its status, whether or not anyone reads on
         if is_quiet:
             click.echo(result.folder)
         else:
             show_report(result.report, str(result.folder), sys.stdout)
-    return result.report.outcome.exit_status
+    if result.stopped is not None:
+        _leave(result.exit_status)
+    return result.exit_status
 
 
 def _sweep(
@@ -237,15 +250,14 @@ def _sweep(
         return _unwritable("sweep", error)
     finally:
         shown.close()
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         if is_quiet:
             click.echo(result.folder)
         else:
             show_sweep(result.report, str(result.folder), sys.stdout)
-    if result.is_cut_off:
-        # the device may be at work yet
-        raise KeyboardInterrupt
-    return result.report.exit_status
+    if result.stopped is not None:
+        _leave(result.exit_status)
+    return result.exit_status
 
 
 def _unwritable(what: str, error: OSError) -> int:

@@ -38,6 +38,7 @@ class Outcome(enum.IntEnum):
     ALL_LOST = 5
     INTERRUPTED = 6
     PASSES = 7
+    TERMINATED = 8
 
     @property
     def is_own_stop(self) -> bool:
@@ -51,6 +52,11 @@ class Outcome(enum.IntEnum):
     @property
     def exit_status(self) -> int:
         return _EXIT_STATUS.get(self, 0)
+
+    @property
+    def is_by_signal(self) -> bool:
+        """Whether somebody ended it from outside."""
+        return self in (Outcome.INTERRUPTED, Outcome.TERMINATED)
 
 
 _OWN = frozenset(
@@ -66,6 +72,7 @@ _WORDS = {
     Outcome.ALL_LOST: "every candidate was lost fifty times in a row",
     Outcome.INTERRUPTED: "it was interrupted",
     Outcome.PASSES: "all its passes are done",
+    Outcome.TERMINATED: "a signal ended it (SIGTERM or SIGHUP)",
 }
 
-_EXIT_STATUS = {Outcome.ALL_LOST: 3, Outcome.INTERRUPTED: 130}
+_EXIT_STATUS = {Outcome.ALL_LOST: 3, Outcome.TERMINATED: 4, Outcome.INTERRUPTED: 130}

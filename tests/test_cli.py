@@ -424,7 +424,16 @@ def test_a_quiet_run_prints_its_folder_alone(spec: Path) -> None:
     assert done.stderr == ""
 
 
-def test_ctrl_c_ends_a_run_with_what_it_has(spec: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "words", "outcome"),
+    [
+        (signal.SIGINT, 130, "it was interrupted", "interrupted"),
+        (signal.SIGTERM, 4, "a signal ended it (SIGTERM or SIGHUP)", "terminated"),
+    ],
+)
+def test_a_signal_ends_a_run_with_what_it_has(
+    spec: Path, number: signal.Signals, status: int, words: str, outcome: str
+) -> None:
     spec.write_text(SPEC.replace("after 5 iterations", "after 10_000_000 iterations"))
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "ev3lang", "run", "iris.ev3", "--out", "out"],
@@ -432,6 +441,8 @@ def test_ctrl_c_ends_a_run_with_what_it_has(spec: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # as nohup has it
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
     assert process.stdout is not None
     seen = ""
@@ -439,14 +450,17 @@ def test_ctrl_c_ends_a_run_with_what_it_has(spec: Path) -> None:
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         seen += line
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
+    while "iteration 2" not in seen:
+        seen += process.stdout.readline()
+    process.send_signal(number)
     rest, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == status, errors
     assert "Traceback" not in rest + errors
-    assert "it was interrupted" in rest
+    assert words in rest
     assert "resume" not in rest
     report = json.loads((spec.parent / "out" / "report.json").read_text())
-    assert report["outcome"] == "interrupted"
+    assert report["outcome"] == outcome
     assert set(report["metrics"]) == {"assess"}
 
 

@@ -32,6 +32,7 @@ ROOMS = (
     Room("source", {"attrs"}),
     Room("outcome"),
     Room("regular"),
+    Room("signals", {"attrs"}),
     Room("catalog", {"attrs"}),
     Room("diagnostics", {"attrs"}, {"rich": "render.py"}),
     Room("syntax", {"attrs"}, {"lark": "grammar.py", "platformdirs": "tables.py"}),

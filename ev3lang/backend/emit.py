@@ -28,7 +28,7 @@ from ev3lang.backend import (
     fronts,
     models,
     mutation,
-    optimizers,
+    plain,
     progress,
     recent,
     reference,
@@ -39,13 +39,10 @@ from ev3lang.backend.cached import Columns
 from ev3lang.backend.descent import KNOWN
 from ev3lang.backend.explore import (
     Explored,
-    count_of,
     explore,
     explored_models,
     networks,
-    pool_name,
     pools,
-    read,
     start_optimizer,
     start_streams,
 )
@@ -53,14 +50,7 @@ from ev3lang.backend.externs import Faults
 from ev3lang.backend.feeding import Blocks, Feeder, host_streams
 from ev3lang.backend.keys import named
 from ev3lang.backend.layout import explored_chains, held
-from ev3lang.backend.rollout import (
-    averaged,
-    ended_with,
-    gradient_step,
-    known,
-    no_average,
-    part,
-)
+from ev3lang.backend.rollout import part
 from ev3lang.backend.state import (
     Decision,
     Front,
@@ -115,7 +105,7 @@ class Program:
                     `[B]` or of the set
     resample        (params, fields, rows, names) -> the named values of a set on resampled
                     sets, `[R]` for rows `[R, B]`; models are applied once
-    train_baseline  (key, baseline, steps) -> its weights after so many steps from the start
+    plain           (key, baseline) -> plain training from the start, in parts of any length
     examples        (key, split) -> the fields of a split: a finite one's, else a fresh draw
     draw            (key) -> the explored models' weights, as a run with this key starts them
     outputs         (params, most) -> what each application of an explored model in a measure gives
@@ -139,7 +129,7 @@ class Program:
     side_by_side: Callable[[RunState, int], tuple[RunState, Record, Array, Record]]
     measure: Callable[[Params, Fields], dict[str, Array]]
     resample: Callable[[Params, Fields, Any, tuple[str, ...]], dict[str, Array]]
-    train_baseline: Callable[[Array, BaselinePlan, int], Params]
+    plain: Callable[[Array, BaselinePlan], plain.Course]
     examples: Callable[[Array, str], Fields]
     draw: Callable[[Array], Params]
     outputs: Callable[[Params, int], tuple[Array, ...]]
@@ -151,6 +141,11 @@ class Program:
     units: Mapping[str, Units]
     traces: list[str]
     faults: Faults
+
+    def train_baseline(self, key: Array, baseline: BaselinePlan, steps: int) -> Params:
+        """A baseline's weights after so many steps from the start."""
+        course = self.plain(key, baseline)
+        return course.ended(course.advance(course.begin(), steps))
 
 
 def emit(
@@ -261,14 +256,38 @@ def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Pro
         lambda params, fields, rows, names: resampled(plan, params, fields, rows, names),
         static_argnums=3,
     )
-    train = traced(
+    begin_plain = traced(
+        "baseline begun",
+        lambda data, given, key, baseline: plain.begin(plan, baseline, data, given, key),
+        static_argnums=3,
+    )
+    advance_plain = traced(
         "baseline",
-        lambda data, given, key, steps, baseline: train_baseline(
-            plan, baseline, data, given, key, steps
+        lambda data, given, key, training, until, baseline: plain.advance(
+            plan, baseline, data, given, key, training, until
+        ),
+        static_argnums=5,
+        donate_argnums=3,
+    )
+    end_plain = traced(
+        "baseline ended",
+        lambda data, given, key, training, baseline: plain.ended(
+            plan, baseline, given, key, training
         ),
         static_argnums=4,
     )
-    draw = traced("weights", lambda key: _explored(plan, _start_weights(plan, {}, key)))
+
+    def begun(key: Array, baseline: BaselinePlan) -> plain.Course:
+        baseline = attrs.evolve(baseline, loss=cached.rewritten(stable(baseline.loss), outputs))
+        return plain.Course(
+            begin=lambda: begin_plain(seen, dict(given), key, baseline),
+            advance=lambda training, until: advance_plain(
+                seen, dict(given), key, training, np.int32(until), baseline
+            ),
+            ended=lambda training: end_plain(seen, dict(given), key, training, baseline),
+        )
+
+    draw = traced("weights", lambda key: _explored(plan, models.start(plan.models, {}, key)))
     begin = traced("optimizers", lambda current: start_optimizers(plan, current))
     outputs_of = traced(
         "outputs",
@@ -295,13 +314,7 @@ def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Pro
         ),
         measure=measure,
         resample=resample,
-        train_baseline=lambda key, baseline, steps: train(
-            seen,
-            dict(given),
-            key,
-            np.int32(steps),
-            attrs.evolve(baseline, loss=cached.rewritten(stable(baseline.loss), outputs)),
-        ),
+        plain=begun,
         examples=lambda key, split: examples(whole.splits[split], whole.scales, key, split),
         draw=draw,
         outputs=lambda params, most: outputs_of(seen, params, most),
@@ -391,7 +404,7 @@ def _iterations_left(block: Block, iteration: int) -> int:
 
 def start(plan: Plan, data: Data, given: Mapping[str, Params], key: Array) -> RunState:
     """The state before the first iteration: weights as given, or drawn by their model's name."""
-    params = _start_weights(plan, given, key)
+    params = models.start(plan.models, given, key)
     explored = explored_models(plan)
     current = _explored(plan, params)
     frozen = {name: params[name] for name in params if name not in explored}
@@ -477,15 +490,6 @@ def has_challengers(plan: Plan) -> bool:
 def _start_budget(plan: Plan) -> Array:
     """log of the chance to be wrong that a run may spend; of none where its rule bounds none."""
     return jnp.log(jnp.float32(0.0 if isinstance(plan.rule, Reference) else plan.rule.delta))
-
-
-def _start_weights(plan: Plan, given: Mapping[str, Params], key: Array) -> Params:
-    return {
-        model.name: given[model.name]
-        if model.name in given
-        else models.init(model, named(key, "weights", model.name))
-        for model in plan.models
-    }
 
 
 def iterate(
@@ -759,63 +763,3 @@ def resampled(
 
     found: dict[str, Array] = jax.lax.map(of_one, rows)
     return found
-
-
-def train_baseline(
-    plan: Plan,
-    baseline: BaselinePlan,
-    data: Data,
-    given: Mapping[str, Params],
-    key: Array,
-    steps: Array,
-) -> Params:
-    """The explored models' weights after `steps` of plain training from the run's own start.
-
-    Its batches and what it drops are drawn by the baseline's name, so that it neither follows a
-    candidate nor changes with one.
-    """
-    explored, loss = explored_models(plan), stable(baseline.loss)
-    params = _start_weights(plan, given, key)
-    trained = {name: params[name] for name in params if name in explored}
-    frozen = networks(plan, {name: params[name] for name in params if name not in explored})
-    chain = optimizers.build(baseline.optimizer)
-    batch_key = named(key, "batches", baseline.name)
-    augment_key = named(key, "augment", baseline.name)
-    rows_name = pool_name(plan.data, baseline.loss)
-    size = baseline.batch
-    if not plan.data.is_endless:
-        size = min(size, count_of(data, rows_name))
-    drop_key = named(key, "dropout", baseline.name)
-    stream = None if plan.data.is_endless else streams.start(batch_key, count_of(data, rows_name))
-
-    def next_batch(step: Array, stream: streams.Stream | None) -> tuple[PyTree, Fields]:
-        if stream is None:
-            keys = named(batch_key, step), named(augment_key, step)
-            return None, streams.fresh(plan.data, keys[0], size, keys[1])
-        stream, rows = streams.draw(stream, batch_key, batch=size, steps=1)
-        chosen = data.pools[rows_name][rows[0]] if rows_name else rows[0]
-        key_of_step = named(augment_key, step) if plan.data.augmented else None
-        return stream, read(plan.data, data, (chosen, key_of_step))
-
-    def one_step(step: Array, carry: PyTree) -> PyTree:
-        stream, weights, opt_state, average = carry
-        stream, fields = next_batch(step, stream)
-        weights, opt_state, _ = gradient_step(
-            loss,
-            chain,
-            frozen.dropping(named(drop_key, step)),
-            restore,
-            weights,
-            opt_state,
-            fields,
-            known(frozen, [loss], explored, fields) if baseline.parts == 1 else {},
-            baseline.parts,
-        )
-        return stream, weights, opt_state, averaged(average, weights, decay)
-
-    weights, restore = held(trained, [baseline.optimizer])
-    decay = optimizers.average_decay(baseline.optimizer)
-    carry = (stream, weights, chain.init(weights.learned), no_average(weights, decay))
-    _, ended, _, average = jax.lax.fori_loop(0, steps, one_step, carry)
-    # after no step there is no average
-    return restore(pick(steps > 0, ended_with(ended, average, decay, steps), weights))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from ev3lang.backend import modules
 from ev3lang.backend.attention import Attention, Embed, Transformer
 from ev3lang.backend.convolutions import Padding, convolution
+from ev3lang.backend.keys import named
 from ev3lang.backend.norms import STATISTICS, BatchNorm, GroupNorm, LayerNorm
 from ev3lang.backend.passes import Pass
 from ev3lang.backend.residual import Resnet
@@ -40,6 +41,16 @@ def init(model: ModelPlan, key: Array) -> Params:
     if model.module is not None:
         return modules.init(model.module, key)
     return _as_dict(_network(model, key))
+
+
+def start(plans: Iterable[ModelPlan], given: Mapping[str, Params], key: Array) -> Params:
+    """The weights that a run begins with, by model: as given, or drawn by the model's name."""
+    return {
+        model.name: given[model.name]
+        if model.name in given
+        else init(model, named(key, "weights", model.name))
+        for model in plans
+    }
 
 
 def apply(

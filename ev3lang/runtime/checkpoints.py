@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 import zlib
@@ -72,19 +73,29 @@ class Input:
 # ---------------------------------------------------------------- writing
 
 
-def save(final: Path, plan: Plan, dataset: Dataset, params: Mapping[str, models.Params]) -> None:
+def save(
+    final: Path,
+    plan: Plan,
+    dataset: Dataset,
+    params: Mapping[str, models.Params],
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a folder with `weights.npz`, an array for each path, and `models.json`.
 
     params   of every model of the plan, on the host
+    record   what `data_record` says, where it is known already
     `models.json` holds the models' plans, what their inputs were normalised by, the data and the
-    split that they were trained on, and the versions of all that numbers depend on. Whoever looks
-    finds all of it or nothing. Raises OSError.
+    split that they were trained on, and the versions of all that numbers depend on. It takes the
+    place of a folder that is there. Whoever looks finds all of the new or of the old one: for the
+    moment between, the old one is called `<name>.before`, where `read` finds it. Raises OSError.
     """
     partial = final.with_name(final.name + ".partial")
     partial.mkdir()
     try:
         with (partial / "weights.npz").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays_by_path(params))
+            file.flush()
+            os.fsync(file.fileno())
         folder.write_json(
             partial / "models.json",
             {
@@ -94,14 +105,14 @@ def save(final: Path, plan: Plan, dataset: Dataset, params: Mapping[str, models.
                 "seed": plan.seed,
                 "precision": plan.precision,
                 "versions": folder.versions(),
-                "data": data_record(plan.data, dataset),
+                "data": data_record(plan.data, dataset) if record is None else record,
                 "models": [
                     {**_model_json(model), "inputs": _inputs_json(plan, model, dataset)}
                     for model in plan.models
                 ],
             },
         )
-        partial.replace(final)
+        folder.put(partial, final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -254,8 +265,12 @@ def read(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> Restored:
 
 
 def _ours(path: Path) -> Path | None:
-    """The folder with `models.json`: the path itself, or the `accepted/` of a run's folder."""
-    for each in (path, path / "accepted"):
+    """The folder with `models.json`: the path itself, or the `accepted/` of a run's folder.
+
+    Of a run that was killed while it wrote one anew, the one before.
+    """
+    before = path.with_name(path.name + folder.BEFORE)
+    for each in (path, path / "accepted", before, path / f"accepted{folder.BEFORE}"):
         if (each / "models.json").is_file():
             return each
     return None

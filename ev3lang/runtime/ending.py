@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +11,9 @@ import jax
 import numpy as np
 
 from ev3lang.backend import succession
+from ev3lang.backend.plain import Course
 from ev3lang.backend.rollout import part
-from ev3lang.backend.state import PROOFS, Proofs, RunState
-from ev3lang.plan import stages
+from ev3lang.backend.state import PROOFS, Params, Proofs, RunState
 from ev3lang.plan.plan import (
     BaselinePlan,
     Forward,
@@ -24,24 +23,22 @@ from ev3lang.plan.plan import (
     subexpressions,
 )
 from ev3lang.runtime import (
-    checkpoints,
     data,
     device,
     folder,
     measuring,
+    plain,
     records,
 )
 from ev3lang.runtime import report as reports
 from ev3lang.runtime.events import (
     Measuring,
 )
-from ev3lang.runtime.interrupts import (
-    computed,
-    ended_by_interrupts,
-    interruptible,
-)
-from ev3lang.runtime.iterations import Running, Sized
+from ev3lang.runtime.faults import MemoryFault
+from ev3lang.runtime.interrupts import interruptible
+from ev3lang.runtime.iterations import Running
 from ev3lang.runtime.report import Report
+from ev3lang.runtime.saving import Sized
 from ev3lang.source import Source
 
 
@@ -54,7 +51,10 @@ def finish(
     chosen: jax.Device,
     where: Path,
 ) -> Report:
-    """Measures, writes the report and the accepted weights."""
+    """Writes the accepted weights, trains baselines, measures, and writes the report.
+
+    The first signal asks: baselines that aren't finished are left out then.
+    """
     plan, watch = run.base, run.watch
     key = jax.random.key(plan.seed)
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
@@ -65,6 +65,14 @@ def finish(
     archived = _archived(run, state)
     beside = {member.name: weights for member, weights in front} | archived
     program = run.program_of(plan.architecture)
+    # what is done stays, whatever becomes of the rest
+    run.saved.write("accepted", accepted, state.frozen)
+    for member, sized in front:
+        number = member.name.rpartition(" ")[2]
+        run.saved.write(f"front/{number}", sized, state.frozen)
+    for name, sized in archived.items():
+        # `peers at 1,210` in `peers-1210`
+        run.saved.write(f"archive/{name.replace(' at ', '-').replace(',', '')}", sized, state.frozen)
     warnings = [
         *notes,
         # what a function of the user's has done is told with its own words
@@ -72,32 +80,33 @@ def finish(
         *dataset.warnings,
         *_data_warnings(plan, dataset.tables),
     ]
-    with ended_by_interrupts():
-        if run.outcome.is_own_stop:
-            with watch("baselines_s"):
-                for baseline in plan.baselines:
-                    run.listen(Measuring(f"training baseline {baseline.name}"))
-                    steps[baseline.name] = _baseline_steps(plan, baseline, state)
-                    train = partial(program.train_baseline, key, baseline, steps[baseline.name])
-                    trained = interruptible(partial(computed, train))
+    if run.outcome.is_own_stop:
+        with watch("baselines_s"):
+            for baseline in plan.baselines:
+                count = _baseline_steps(plan, baseline, state)
+                trained = _trained(run, program.plain(key, baseline), baseline, count)
+                if isinstance(trained, str):
+                    warnings.append(trained)
+                else:
+                    steps[baseline.name] = count
                     weights[baseline.name] = Sized(plan.architecture, trained)
-        elif plan.baselines:
-            warnings.append("the baselines were not trained, since the run did not end by its stop")
-        with watch("report_s"):
-            run.listen(Measuring(f"measuring on {split}"))
-            measured = interruptible(
-                lambda: measuring.measure(
-                    plan,
-                    {
-                        name: measuring.Weighed(
-                            run.program_of(each.architecture), {**state.frozen, **each.params}
-                        )
-                        for name, each in (weights | beside).items()
-                    },
-                    program.examples(key, split),
-                    beside=beside,
-                )
+    elif plan.baselines:
+        warnings.append("the baselines were not trained, since the run did not end by its stop")
+    with watch("report_s"):
+        run.listen(Measuring(f"measuring on {split}"))
+        measured = interruptible(
+            lambda: measuring.measure(
+                plan,
+                {
+                    name: measuring.Weighed(
+                        run.program_of(each.architecture), {**state.frozen, **each.params}
+                    )
+                    for name, each in (weights | beside).items()
+                },
+                program.examples(key, split),
+                beside=beside,
             )
+        )
     warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
     warnings += measured.notes
     report = reports.Report(
@@ -136,30 +145,27 @@ def finish(
         stages=run.tally.stages(),
         accepted_stage=run.tally.accepted_stage,
     )
-    _save(where / "accepted", plan, dataset, state, accepted)
-    if front:
-        (where / "front").mkdir(exist_ok=True)
-    for member, sized in front:
-        number = member.name.rpartition(" ")[2]
-        _save(where / "front" / number, plan, dataset, state, sized)
-    if archived:
-        (where / "archive").mkdir(exist_ok=True)
-    for name, sized in archived.items():
-        # `peers at 1,210` in `peers-1210`
-        folder_name = name.replace(" at ", "-").replace(",", "")
-        _save(where / "archive" / folder_name, plan, dataset, state, sized)
     folder.write_json(where / "report.json", reports.to_json(report))
     return report
 
 
-def _save(final: Path, plan: Plan, dataset: data.Dataset, state: RunState, sized: Sized) -> None:
-    """Writes the weights of the plan's own models, with the shapes that they have."""
-    own = stages.at(plan, sized.architecture)
-    whole = {**state.frozen, **sized.params}
-    saved = jax.device_get(
-        {model.name: whole[model.name] for model in own.models if model.name in whole}
-    )
-    checkpoints.save(final, own, dataset, saved)
+def _trained(
+    run: Running, course: Course, baseline: BaselinePlan, steps: int
+) -> Params | str:
+    """A baseline's weights, or in words why the report does without it."""
+    left_out = f"baseline {baseline.name} is left out"
+    if run.stop.asked is not None:
+        return f"{left_out}: {run.stop.asked.words} before it was trained"
+    what = f"training baseline {baseline.name}"
+    run.listen(Measuring(f"{what}, {steps:,} steps"))
+    try:
+        trained = plain.train(course, steps, what, run.listen, run.stop)
+    except MemoryFault as fault:
+        return f"{left_out}: {fault}"
+    if trained is None:
+        assert run.stop.asked is not None, "it ends early by a signal alone"
+        return f"{left_out}: {run.stop.asked.words} while it was trained"
+    return trained
 
 
 def _proven(plan: Plan, run: Running, state: RunState) -> tuple[reports.Acceptance, ...]:

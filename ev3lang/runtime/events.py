@@ -204,6 +204,19 @@ class Measuring:
 
 
 @attrs.frozen
+class Training:
+    """How far plain training is, of a baseline or of a model before the run.
+
+    what          in words
+    step, steps   done, and how many there are
+    """
+
+    what: str
+    step: int
+    steps: int
+
+
+@attrs.frozen
 class PointStarted:
     """A point of a sweep begins; its own events follow.
 
@@ -239,6 +252,7 @@ Event: TypeAlias = (
     | Closed
     | RunEnded
     | Measuring
+    | Training
     | PointStarted
     | PointEnded
 )

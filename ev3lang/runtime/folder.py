@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -83,6 +84,46 @@ def _write(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+BEFORE = ".before"
+"""What the name of a folder ends with for the moment in which another takes its place."""
+
+
+def put(new: Path, final: Path) -> None:
+    """Gives a whole folder its final name, in the place of one that is there.
+
+    No file system swaps two folders everywhere, so that for a moment the old one has the name with
+    BEFORE and none has the final one. Raises OSError, with the old one in its place again.
+    """
+    before = final.with_name(final.name + BEFORE)
+    if not final.exists():
+        new.replace(final)
+    else:
+        shutil.rmtree(before, ignore_errors=True)
+        final.replace(before)
+        try:
+            new.replace(final)
+        except OSError:
+            before.replace(final)
+            raise
+    _sync(final.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Puts the names in a folder on the disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # some network file systems know no such thing
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)
 
 
 class EventLog:

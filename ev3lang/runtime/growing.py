@@ -221,6 +221,13 @@ class Stages:
         name, number = ("pass", self.number_of_pass + 1) if is_start else ("growth", self.number)
         return lambda: named(jax.random.key(seed), name, number)
 
+    def wait(self, most_s: float) -> None:
+        """Until what is being compiled is there, at most so long."""
+        for each in self._ahead:
+            if each.thread is not None and each.thread.is_alive():
+                each.thread.join(most_s)
+                return
+
     def close(self) -> None:
         """Waits for what is being compiled: a thread in the middle of it would crash the exit."""
         for each in self._ahead:

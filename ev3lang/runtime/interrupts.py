@@ -1,70 +1,21 @@
-"""Ctrl-C while the device computes."""
+"""Waiting for the device where a signal is handled at once."""
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
+import attrs
 import jax
 
 from ev3lang.runtime.faults import MemoryFault
+from ev3lang.signals import Stop
 
 T = TypeVar("T")
 
-
-@contextmanager
-def interrupts(handle: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C calls `handle` until left.
-
-    Not outside the main thread, which alone hears signals, and not in a process that was started
-    to ignore it, as a shell's background jobs are.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        handle()
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def ended_by_interrupts() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, on leaving at the latest.
-
-    Python drops one that comes up where nothing can be raised, and JAX has a callback of the
-    garbage collector that is such a place; nor is the drop told, as nothing is lost by it.
-    """
-    heard, tell = threading.Event(), sys.unraisablehook
-
-    def handle() -> None:
-        heard.set()
-        raise KeyboardInterrupt
-
-    def told(dropped: sys.UnraisableHookArgs) -> None:
-        if not isinstance(dropped.exc_value, KeyboardInterrupt):
-            tell(dropped)
-
-    sys.unraisablehook = told
-    try:
-        with interrupts(handle):
-            yield
-            if heard.is_set():
-                raise KeyboardInterrupt
-    finally:
-        sys.unraisablehook = tell
+LOOK_S = 0.1
+"""How long a signal may wait until it is looked at."""
 
 
 def computed(work: Callable[[], T]) -> T:
@@ -74,40 +25,63 @@ def computed(work: Callable[[], T]) -> T:
 
 
 def interruptible(work: Callable[[], T]) -> T:
-    """The result of work on the device, waited for where Ctrl-C is heard at once."""
+    """The result of work on the device, waited for where signals are handled at once."""
     return begin(work)()
 
 
-def begin(work: Callable[[], T]) -> Callable[[], T]:
-    """Starts work on the device in a thread of its own; gives the function that waits for it.
+def unless_stopped(work: Callable[[], T], stop: Stop) -> T | None:
+    """The result of work on the device, None where a signal asked for an end before it was there.
 
-    While the device computes, the main thread does something else or waits where Ctrl-C reaches
-    it; in the device's own wait it would be heard only afterwards. Waiting raises what the work
-    raised, MemoryFault where the device's memory was not enough.
+    The device finishes it then, and nobody looks at the result.
     """
-    results: list[T] = []
-    failures: list[BaseException] = []
-    done = threading.Event()
+    pending = begin(work)
+    while not pending.is_done_in(LOOK_S):
+        if stop.asked is not None:
+            return None
+    return pending()
 
-    def target() -> None:
+
+@attrs.define(eq=False)
+class Pending(Generic[T]):
+    """Work in a thread of its own; a call waits for its result, or raises what it raised."""
+
+    _work: Callable[[], T]
+    _done: threading.Event = attrs.field(factory=threading.Event)
+    _results: list[T] = attrs.field(factory=list)
+    _failures: list[BaseException] = attrs.field(factory=list)
+
+    def __call__(self) -> T:
+        self._done.wait()
+        if self._failures:
+            raise self._failures[0]
+        return self._results[0]
+
+    def is_done_in(self, most_s: float) -> bool:
+        """Whether it is done, waiting at most so long."""
+        return self._done.wait(most_s)
+
+    def run(self) -> None:
         try:
-            results.append(work())
+            self._results.append(self._work())
         except jax.errors.JaxRuntimeError as failure:
-            failures.append(worded(failure))
+            self._failures.append(worded(failure))
         except BaseException as failure:
-            failures.append(failure)
+            self._failures.append(failure)
         finally:
-            done.set()
+            self._done.set()
 
-    def wait() -> T:
-        done.wait()
-        if failures:
-            raise failures[0]
-        return results[0]
 
+def begin(work: Callable[[], T]) -> Pending[T]:
+    """Starts work on the device in a thread of its own.
+
+    While the device computes, the main thread does something else or waits where signals are
+    handled; in the device's own wait they would be only afterwards. Waiting raises what the work
+    raised, MemoryFault where the device had no room.
+    """
+    pending = Pending(work)
     # not a daemon: an exit in the middle of the device's work would crash it
-    threading.Thread(target=target).start()
-    return wait
+    threading.Thread(target=pending.run).start()
+    return pending
 
 
 def worded(failure: jax.errors.JaxRuntimeError) -> Exception:

@@ -42,19 +42,15 @@ from ev3lang.runtime.events import (
 )
 from ev3lang.runtime.faults import MemoryFault
 from ev3lang.runtime.growing import Stages, Step
-from ev3lang.runtime.interrupts import (
-    begin,
-    computed,
-    interruptible,
-    interrupts,
-)
+from ev3lang.runtime.interrupts import LOOK_S, begin, computed, interruptible
 from ev3lang.runtime.ranges import Outside
 from ev3lang.runtime.report import Tally
+from ev3lang.runtime.saving import Saved, Sized
 from ev3lang.runtime.stopwatch import Stopwatch
+from ev3lang.signals import Stop
 
 SEGMENT_S = 0.2
 """How long a segment should last: about the time between two pictures of the terminal."""
-
 
 @attrs.frozen(eq=False)
 class Segment:
@@ -80,20 +76,14 @@ class Segment:
         return bool(self.told.get("is due", False))
 
 
-@attrs.frozen(eq=False)
-class Sized:
-    """Explored models' weights, with the architecture that they have."""
-
-    architecture: Architecture
-    params: Params
-
-
 @attrs.define
 class Running:
     """A run between its first iteration and its report.
 
     program, plan   of the stage that runs now
     base            the plan as it was lowered
+    saved           what its folder has of the accepted model
+    stop            what signals have asked of the run
     stages          of a run whose models grow
     notes           what the report should warn of
     """
@@ -107,21 +97,23 @@ class Running:
     tally: Tally
     outside: Outside
     base: Plan
+    saved: Saved
+    stop: Stop
     stages: Stages | None = None
     notes: list[str] = attrs.field(factory=list)
     outcome: Outcome = Outcome.RUNNING
     last: IterationDone | None = None
-    is_interrupted: bool = False
 
     def to_the_end(self, state: RunState) -> RunState:
         """The state after the last iteration, with every event told and logged."""
         started_s = time.monotonic()
-        with self.watch("training_s"), interrupts(self.interrupt):
+        with self.watch("training_s"):
             segment: Callable[[], Segment] | None = self._begin(state, 1, started_s)
             while segment is not None:
                 done, segment = segment(), None
                 later: Callable[[], Event | None] = _nothing
-                goes_on = done.outcome is Outcome.RUNNING and not self.is_interrupted
+                goes_on = done.outcome is Outcome.RUNNING and self.stop.asked is None
+                save = self.saving(done, lambda done=done: done.state)  # type: ignore[misc]
                 # the device goes on while the host tells of what is done
                 if goes_on and not done.is_due:
                     count = 1 if self.plan.has_host else _next_count(done)
@@ -129,20 +121,32 @@ class Running:
                     self._look_ahead(done)
                 elif goes_on and self._is_ready(done):
                     segment, later = self._go_on(done, started_s)
+                save()
                 self.tell_all(done)
-                if goes_on and segment is None and not self.is_interrupted:
-                    # the next stage has to be compiled yet: what is done is told before that
-                    self.listen(Measuring("compiling what comes next"))
+                if goes_on and segment is None and self._comes_next(done):
                     segment, later = self._go_on(done, started_s)
                 self._tell_of(later())
         self.end(done.outcome)
         return done.state
 
     def end(self, outcome: Outcome) -> None:
-        """Tells how the run ended; one that would still go on was interrupted."""
-        self.outcome = Outcome.INTERRUPTED if outcome is Outcome.RUNNING else outcome
+        """Tells how the run ended; one that would still go on was ended by a signal."""
+        by_signal = self.stop.asked or Outcome.INTERRUPTED
+        self.outcome = by_signal if outcome is Outcome.RUNNING else outcome
         self._tell(RunEnded(self.outcome, self.tally.iterations))
         self.log.flush()
+
+    def saving(self, done: Segment, at_end: Callable[[], RunState]) -> Callable[[], None]:
+        """What writes the model that a segment accepted, if any, while the device goes on.
+
+        at_end   the run's state after the segment
+        Its weights are copied at once: the next segment uses up the state that they are in.
+        """
+        decisions = [*done.ring.decision[: done.filled], done.closing.decision]
+        if not self.saved.is_due(decisions):
+            return _nothing
+        state = at_end()
+        return self.saved.writing(self.accepted(state), state.frozen)
 
     def _begin(self, state: RunState, count: int, started_s: float) -> Callable[[], Segment]:
         """Starts a segment; the function that is returned waits for its end."""
@@ -167,6 +171,16 @@ class Running:
         """Whether a step into the next stage takes no compiling."""
         assert self.stages is not None, "only a run that grows is called for"
         return self.stages.is_ready(Facts.of(done.told))
+
+    def _comes_next(self, done: Segment) -> bool:
+        """Compiles what comes next, when all that is done is told; False where a signal came."""
+        assert self.stages is not None, "only a run that grows is called for"
+        self.listen(Measuring("compiling what comes next"))
+        facts = Facts.of(done.told)
+        while self.stop.asked is None and not self.stages.is_ready(facts):
+            self.stages.look_ahead(facts)
+            self.stages.wait(LOOK_S)
+        return self.stop.asked is None
 
     def _go_on(
         self, done: Segment, started_s: float
@@ -281,16 +295,13 @@ class Running:
             self.tally.change(event)
         elif isinstance(event, Grown):
             self.tally.grow(event)
+            if isinstance(self.base.rule, Reference):
+                # whatever the models go on as replaces accepted
+                self.saved.is_behind = True
         elif isinstance(event, Closed):
             self.tally.close(event)
         self.log(event)
         self.listen(event)
-
-    def interrupt(self) -> None:
-        """The first Ctrl-C asks, the second insists."""
-        if self.is_interrupted:
-            raise KeyboardInterrupt
-        self.is_interrupted = True
 
 
 def _segment(
@@ -321,7 +332,7 @@ def _tried(plan: Plan, step: Step, wall_s: float) -> Segment:
 
 
 def _nothing() -> None:
-    """No event."""
+    """No event, and nothing to write."""
 
 
 def _at_the_end(state: RunState, at: Stages) -> RunState:
@@ -345,16 +356,10 @@ def to_their_ends(runs: Sequence[Running], states: Sequence[RunState]) -> list[R
     program, ends = runs[0].program, list(states)
     going = set(range(len(runs)))
     count, together = 1, stacked(states)
-
-    def interrupt() -> None:
-        for run in runs:
-            run.interrupt()
-
     with ExitStack() as opened:
         for run in runs:
             opened.enter_context(run.watch("training_s"))
-        opened.enter_context(interrupts(interrupt))
-        while going and not runs[0].is_interrupted:
+        while going and runs[0].stop.asked is None:
             began_s = time.monotonic()
             together, rings, filled, closings = interruptible(
                 partial(computed, partial(program.side_by_side, together, count))
@@ -369,6 +374,7 @@ def to_their_ends(runs: Sequence[Running], states: Sequence[RunState]) -> list[R
                 count_of = int(filled[lane])
                 plan = runs[lane].plan
                 done = Segment(plan, together, ring, count_of, closing, outcome, wall_s, ())
+                runs[lane].saving(done, partial(row_of, together, lane))()
                 runs[lane].tell_all(done)
                 count = _next_count(done)
                 if outcome is not Outcome.RUNNING:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from ev3lang.backend import assess, externs, modules
 from ev3lang.backend.emit import Program, emit
 from ev3lang.backend.state import RunState
+from ev3lang.outcome import Outcome
 from ev3lang.plan import stages
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import (
@@ -39,25 +40,31 @@ from ev3lang.runtime.events import (
 )
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.growing import Stages
-from ev3lang.runtime.interrupts import (
-    computed,
-    ended_by_interrupts,
-    interruptible,
-)
+from ev3lang.runtime.interrupts import computed, interruptible
 from ev3lang.runtime.iterations import Running, row_of, stacked, to_their_ends
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.ranges import Outside
 from ev3lang.runtime.report import Report, Tally
+from ev3lang.runtime.saving import Saved
 from ev3lang.runtime.stopwatch import Stopwatch
+from ev3lang.signals import Stop, handled
 from ev3lang.source import Source
 
 
 @attrs.frozen
 class Result:
-    """What a run leaves."""
+    """What a run leaves.
+
+    stopped   the signal that came, as the end that it asked for, even where all was done
+    """
 
     report: Report
     folder: Path
+    stopped: Outcome | None = None
+
+    @property
+    def exit_status(self) -> int:
+        return (self.report.outcome if self.stopped is None else self.stopped).exit_status
 
 
 @attrs.frozen(eq=False)
@@ -102,10 +109,11 @@ def run(
              device's memory.
     kept       what earlier runs read and compiled, used again where it is the same
 
-    Ctrl-C ends the run in order after its segment, a second one at once; before the first
-    iteration one is enough. Raises DeviceError, ModuleError, DataError, MemoryFault, WeightsError,
-    OSError and KeyboardInterrupt, each before anything is written or with everything written so
-    far whole.
+    Ctrl-C, SIGTERM and SIGHUP end the run in order: after its segment, or without the baselines
+    that are not finished; a second one ends it at once; before the first iteration one is enough.
+    Raises DeviceError, ModuleError, DataError, MemoryFault, WeightsError, OSError and
+    KeyboardInterrupt (for SIGTERM and SIGHUP its kind Terminated), each before anything is written
+    or with everything written so far whole.
     """
     (result,) = run_together(
         (Lane(plan, overrides, out, listen),),
@@ -142,7 +150,13 @@ def run_together(
     device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
     externs.load(plan, allow_python, (source.folder, Path()))
-    with _default_device(chosen), closing(streaming.Feed()) as feed, ExitStack() as opened:
+    stop = Stop()
+    with (
+        handled(stop),
+        _default_device(chosen),
+        closing(streaming.Feed()) as feed,
+        ExitStack() as opened,
+    ):
         with watch("data_s"):
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
@@ -151,35 +165,35 @@ def run_together(
         externs.try_uses(plan, sizes.values())
         made: list[tuple[Path, bool]] = []
         try:
-            with ended_by_interrupts():
-                for lane in lanes:
-                    is_new = lane.out is None or not lane.out.exists()
-                    made.append((folder.create(lane.out, lane.plan), is_new))
-                    where, _ = made[-1]
-                    _write_inputs(where, lane, source, dataset.files, chosen, on)
-                    lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
-                    for what in dataset.lost:
-                        lane.listen(Warned(what))
-                given = _given(plan, dataset, source, chosen, watch, lanes[0].listen)
-                weights = given.weights | teachers.frozen_weights(plan, given.weights)
-                emitted = partial(
-                    emit,
-                    fuse(first, chosen.platform),
-                    tables,
-                    dataset.statistics,
-                    weights,
-                    feed.begin if is_streamed else None,
-                )
-                # weights that don't start fresh and streams have the seed in them
-                is_of_seed = bool(weights) or is_streamed
-                program = emitted() if is_of_seed else kept.program(plan, emitted)
-                # a program that was there before has heard of other runs
-                program.faults.clear()
-                with watch("compile_s"):
-                    states = _compile(program, [lane.plan for lane in lanes])
-                for lane, state in zip(lanes, states, strict=True):
-                    _require_measured(lane.plan, state)
-                    lane.listen(Compiled(watch.timings["compile_s"]))
+            for lane in lanes:
+                is_new = lane.out is None or not lane.out.exists()
+                made.append((folder.create(lane.out, lane.plan), is_new))
+                where, _ = made[-1]
+                _write_inputs(where, lane, source, dataset.files, chosen, on)
+                lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
+                for what in dataset.lost:
+                    lane.listen(Warned(what))
+            given = _given(plan, dataset, source, chosen, watch, lanes[0].listen, stop)
+            weights = given.weights | teachers.frozen_weights(plan, given.weights)
+            emitted = partial(
+                emit,
+                fuse(first, chosen.platform),
+                tables,
+                dataset.statistics,
+                weights,
+                feed.begin if is_streamed else None,
+            )
+            # weights that don't start fresh and streams have the seed in them
+            is_of_seed = bool(weights) or is_streamed
+            program = emitted() if is_of_seed else kept.program(plan, emitted)
+            # a program that was there before has heard of other runs
+            program.faults.clear()
+            with watch("compile_s"):
+                states = _compile(program, [lane.plan for lane in lanes])
+            for lane, state in zip(lanes, states, strict=True):
+                _require_measured(lane.plan, state)
+                lane.listen(Compiled(watch.timings["compile_s"]))
+            stop.wait_from_now_on()
         except BaseException:
             # nothing ran: nobody should take what is there for a run
             for where, is_new in made:
@@ -196,7 +210,11 @@ def run_together(
                 Tally(lane.plan),
                 Outside(lane.plan),
                 lane.plan,
-                opened.enter_context(closing(Stages(lane.plan, chosen, weights, first, program)))
+                Saved(where, lane.plan, dataset),
+                stop,
+                opened.enter_context(
+                    _left(Stages(lane.plan, chosen, weights, first, program), stop)
+                )
                 if plan.grows
                 else None,
             )
@@ -204,9 +222,13 @@ def run_together(
         ]
         is_alone = len(runs) == 1
         ends = [runs[0].to_the_end(states[0])] if is_alone else to_their_ends(runs, states)
-        return tuple(
-            Result(finish(started, state, dataset, given.warnings, source, chosen, where), where)
+        reports = [
+            finish(started, state, dataset, given.warnings, source, chosen, where)
             for started, state, (where, _) in zip(runs, ends, made, strict=True)
+        ]
+        return tuple(
+            Result(report, where, stop.asked)
+            for report, (where, _) in zip(reports, made, strict=True)
         )
 
 
@@ -236,6 +258,19 @@ def _default_device(chosen: jax.Device) -> Iterator[None]:
         jax.config.update("jax_default_device", before)
 
 
+@contextmanager
+def _left(stages: Stages, stop: Stop) -> Iterator[Stages]:
+    """Waits for what is compiled beside the run, unless a signal is what it ends by.
+
+    The command ends its process without waiting for threads then; a caller in Python goes on.
+    """
+    try:
+        yield stages
+    finally:
+        if stop.asked is None:
+            stages.close()
+
+
 def _given(
     plan: Plan,
     dataset: data.Dataset,
@@ -243,13 +278,14 @@ def _given(
     chosen: jax.Device,
     watch: Stopwatch,
     listen: Listener,
+    stop: Stop,
 ) -> teachers.Given:
     """The weights that don't start fresh, with the time that they take."""
     if all(model.start is None for model in plan.models):
         return teachers.Given({}, teachers.of_stored_outputs(plan))
     with watch("teachers_s"):
         return teachers.given_weights(
-            plan, dataset, source.folder, platform=chosen.platform, listen=listen
+            plan, dataset, source.folder, platform=chosen.platform, listen=listen, stop=stop
         )
 
 

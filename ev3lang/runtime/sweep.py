@@ -12,6 +12,7 @@ from types import MappingProxyType
 import attrs
 
 from ev3lang.backend.modules import ModuleError
+from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import Plan, Reference
 from ev3lang.plan.sweep import Point
 from ev3lang.runtime import device, folder, sweep_report
@@ -22,6 +23,7 @@ from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.report import Quantity, rule_words, share, sweep_words
 from ev3lang.runtime.run import Lane, Result, may_go_together, run_together
 from ev3lang.runtime.sweep_report import PointResult, SweepReport, settings_words
+from ev3lang.signals import end_of, handled, raise_for
 from ev3lang.source import Source
 
 ALONE_ON = ("cpu",)
@@ -48,13 +50,16 @@ FAULTS = (DataError, MemoryFault, ModuleError, OSError, WeightsError)
 class SweepResult:
     """What a sweep leaves.
 
-    is_cut_off   whether it was interrupted in the middle of something, which may go on in the
-                 device yet
+    stopped   the signal that came, as the end that it asked for
     """
 
     report: SweepReport
     folder: Path
-    is_cut_off: bool = False
+    stopped: Outcome | None = None
+
+    @property
+    def exit_status(self) -> int:
+        return self.report.exit_status if self.stopped is None else self.stopped.exit_status
 
 
 def sweep(
@@ -82,8 +87,8 @@ def sweep(
                  the device is good at. One after the other each is, bit for bit, what it would be
                  alone; side by side sums may be taken in another order.
 
-    A point that fails does not stop the others. Ctrl-C ends the running point as it ends a run,
-    and the sweep with it. Raises DeviceError before anything is written, OSError where the
+    A point that fails does not stop the others. Ctrl-C, SIGTERM and SIGHUP end the running point as
+    they end a run, and the sweep with it. Raises DeviceError before anything is written, OSError where the
     sweep's own files can't be written.
     """
     platform = device.pick(on).platform
@@ -101,21 +106,21 @@ def sweep(
         allow_python,
         [PointResult(number, point.settings) for number, point in enumerate(points, 1)],
     )
-    is_cut_off = False
-    try:
-        folder.write_text(where / "spec.ev3", source.text)
+    with handled(sweeping.stop):
+        try:
+            folder.write_text(where / "spec.ev3", source.text)
+            sweeping.write()
+            for group in _groups([point.plan for point in points], most_lanes):
+                sweeping.run(group)
+                if sweeping.stopped is not None:
+                    break
+                # what no point to come reads makes room
+                sweeping.kept.forget_all_but({point.plan.data for point in points[group[-1] + 1 :]})
+        except KeyboardInterrupt as stop:
+            sweeping.stopped = end_of(stop)
+            sweeping.cut_off()
         sweeping.write()
-        for group in _groups([point.plan for point in points], most_lanes):
-            sweeping.run(group)
-            if any(each.status == "interrupted" for each in sweeping.results):
-                break
-            # what no point to come reads makes room
-            sweeping.kept.forget_all_but({point.plan.data for point in points[group[-1] + 1 :]})
-    except KeyboardInterrupt:
-        is_cut_off = True
-        sweeping.cut_off()
-    sweeping.write()
-    return SweepResult(sweeping.report, where, is_cut_off)
+    return SweepResult(sweeping.report, where, sweeping.stopped)
 
 
 def _groups(plans: Sequence[Plan], most: int) -> Iterator[list[int]]:
@@ -144,6 +149,7 @@ class _Sweeping:
     results: list[PointResult]
     kept: Kept = attrs.Factory(Kept)
     device: str | None = None
+    stopped: Outcome | None = None
     quantities: dict[str, Quantity] = attrs.Factory(dict)
     began_s: float = attrs.Factory(time.monotonic)
 
@@ -175,6 +181,7 @@ class _Sweeping:
                 self._failed(place, fault)
         else:
             for place, result in zip(places, results, strict=True):
+                self.stopped = self.stopped or result.stopped
                 self._done(place, result)
         finally:
             self.import_s = 0.0
@@ -185,7 +192,7 @@ class _Sweeping:
             shutil.rmtree(self.where / self._folder(place), ignore_errors=True)
         middle = len(places) // 2
         for half in (places[:middle], places[middle:]):
-            if not any(each.status == "interrupted" for each in self.results):
+            if self.stopped is None:
                 self.run(half)
 
     def _lane(self, place: int, *, is_shown: bool) -> Lane:
@@ -235,6 +242,11 @@ class _Sweeping:
         count, is_failed = len(self.points), ended.status == "failed"
         self.listen(PointEnded(ended.number, count, settings, words, is_failed))
 
+    def stop(self, end: Outcome) -> None:
+        """What a signal between points does."""
+        self.stopped = end
+        raise_for(end)
+
     def cut_off(self) -> None:
         """Notes which points were running: those that left something and came to no end."""
         for place, result in enumerate(self.results):
@@ -267,6 +279,7 @@ class _Sweeping:
             quantities=dict(self.quantities),
             points=tuple(self.results),
             wall_s=time.monotonic() - self.began_s,
+            stopped=self.stopped or Outcome.INTERRUPTED,
         )
 
 

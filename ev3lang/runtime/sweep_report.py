@@ -79,6 +79,7 @@ class SweepReport:
     axes       each axis and its values, in the order of the spec
     rule       what an acceptance means, over all runs together
     device     None where no point got as far
+    stopped    the end that a signal asked for, where points are left
     """
 
     name: str
@@ -89,6 +90,7 @@ class SweepReport:
     quantities: Mapping[str, Quantity]
     points: tuple[PointResult, ...]
     wall_s: float
+    stopped: Outcome = Outcome.INTERRUPTED
 
     @property
     def is_interrupted(self) -> bool:
@@ -96,9 +98,9 @@ class SweepReport:
 
     @property
     def exit_status(self) -> int:
-        """0 where all is done, 130 where it was interrupted, else the highest of the failed."""
+        """0 where all is done, 130 or 4 where a signal ended it, else the highest of the failed."""
         if self.is_interrupted:
-            return Outcome.INTERRUPTED.exit_status
+            return self.stopped.exit_status
         return max(point.exit_status for point in self.points)
 
     @property
@@ -143,7 +145,7 @@ def done(point: PointResult, report: Report, folder: str) -> PointResult:
     """A point with what its run came to."""
     outcome = report.outcome
     status: Status = "done" if outcome.exit_status == 0 else "failed"
-    if outcome is Outcome.INTERRUPTED:
+    if outcome.is_by_signal:
         status = "interrupted"
     return attrs.evolve(
         point,
@@ -236,6 +238,9 @@ def from_json(value: Mapping[str, Any]) -> SweepReport:
         quantities={name: Quantity(**each) for name, each in value["quantities"].items()},
         points=tuple(_points(value["points"])),
         wall_s=value["wall_s"],
+        stopped=Outcome.TERMINATED
+        if value["exit_status"] == Outcome.TERMINATED.exit_status
+        else Outcome.INTERRUPTED,
     )
 
 

@@ -33,11 +33,11 @@ from ev3lang.plan.plan import (
     models_of,
     subexpressions,
 )
-from ev3lang.runtime import checkpoints, folder
+from ev3lang.runtime import checkpoints, folder, plain
 from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.data import Dataset
 from ev3lang.runtime.events import Listener, Measuring
-from ev3lang.runtime.interrupts import computed, interruptible
+from ev3lang.signals import Stop, raise_for
 
 
 @attrs.frozen(eq=False)
@@ -59,12 +59,14 @@ def given_weights(
     *,
     platform: str,
     listen: Listener = lambda event: None,
+    stop: Stop | None = None,
 ) -> Given:
     """The weights of every model with a start of its own.
 
     where      the folder of the spec, which paths of checkpoints are relative to
     platform   what training runs on: cpu, gpu or tpu
     listen     hears what is trained, or read from the cache instead
+    stop       what signals have asked of the run, which raises at once here
     A model trained by the spec is kept in the user's cache, by all that its weights depend on.
     Raises WeightsError for a checkpoint that doesn't fit and for training that ends in no
     numbers, OSError where a checkpoint can't be read.
@@ -84,7 +86,7 @@ def given_weights(
                     "claimed here is too good (teacher-split-unknown)"
                 )
     for model in _in_order_of_training(plan):
-        weights[model.name] = _trained(plan, model, dataset, weights, platform, listen)
+        weights[model.name] = _trained(plan, model, dataset, weights, platform, listen, stop or Stop())
     return Given(weights, tuple(warnings))
 
 
@@ -137,6 +139,7 @@ def _trained(
     weights: Mapping[str, models.Params],
     platform: str,
     listen: Listener,
+    stop: Stop,
 ) -> models.Params:
     """A model's weights behind its training, or those that an equal training left earlier."""
     assert isinstance(model.start, TrainedBy)
@@ -151,7 +154,8 @@ def _trained(
             listen(Measuring(f"{model.name} read from cache"))
             return found
     steps = _steps(plan, model.start, dataset)
-    listen(Measuring(f"training {model.name} before the run, {steps:,} steps"))
+    what = f"training {model.name} before the run"
+    listen(Measuring(f"{what}, {steps:,} steps"))
     lesson = _lesson(plan, model)
     program = emit(
         fuse(lesson, platform),
@@ -159,8 +163,13 @@ def _trained(
         dataset.statistics,
         {name: each for name, each in weights.items() if name != model.name},
     )
-    train = partial(program.train_baseline, jax.random.key(plan.seed), lesson.baselines[0], steps)
-    params: models.Params = jax.device_get(interruptible(partial(computed, train)))[model.name]
+    course = program.plain(jax.random.key(plan.seed), lesson.baselines[0])
+    trained = plain.train(course, steps, what, listen, stop)
+    if trained is None:
+        assert stop.asked is not None, "it ends early by a signal alone"
+        # one that Python has dropped where it came
+        raise_for(stop.asked)
+    params: models.Params = jax.device_get(trained)[model.name]
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
         raise WeightsError(
             f"training {model.name} by {model.start.loss_name} with {model.start.optimizer.name} "

@@ -7,9 +7,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import IO, Protocol
 
+import attrs
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -29,6 +31,7 @@ from ev3lang.runtime.events import (
     RunEnded,
     RunStarted,
     SearchChanged,
+    Training,
     Trial,
     Warned,
 )
@@ -129,6 +132,7 @@ class _Lines:
         self._clock = clock
         self._first_s = self._last_s = -math.inf
         self._has_reader = True
+        self._training = _Pace(clock)
         self._plan: Plan | None = None
         self._sizes: Mapping[str, int] = {}
 
@@ -168,7 +172,14 @@ class _Lines:
             case RunEnded():
                 self._say(f"ended after {_iterations(event.iterations)}: {event.outcome.words}")
             case Measuring():
+                self._last_s = self._clock()
                 self._say(event.what)
+            case Training():
+                text = self._training.text(event)
+                pause_s = max(LINE_S, LINE_SHARE * self._training.wall_s)
+                if event.step < event.steps and self._clock() - self._last_s >= pause_s:
+                    self._last_s = self._clock()
+                    self._say(text)
 
     def _iteration(self, done: IterationDone) -> str:
         assert self._plan is not None, "iterations come after the start"
@@ -188,12 +199,37 @@ class _Lines:
         try:
             self._console.print(Text(text))
             self._console.file.flush()
-        except BrokenPipeError:
-            # `ev3lang run … | head`: nobody looks on, and the run goes on
+        except OSError:
+            # `ev3lang run … | head`, a terminal that was closed: the run goes on without a reader
             self._has_reader = False
 
     def close(self) -> None:
         pass
+
+
+@attrs.define
+class _Pace:
+    """How fast plain training goes."""
+
+    _clock: Callable[[], float]
+    _first: Training | None = None
+    _first_s: float = 0.0
+
+    @property
+    def wall_s(self) -> float:
+        """What has passed since its first part."""
+        return self._clock() - self._first_s
+
+    def text(self, now: Training) -> str:
+        """`training baseline plain: step 300 of 2,000, about 12 s left`."""
+        if self._first is None or self._first.what != now.what:
+            self._first, self._first_s = now, self._clock()
+        text = f"{now.what}: step {now.step:,} of {now.steps:,}"
+        done = now.step - self._first.step
+        if not 0 < done or now.step == now.steps:
+            return text
+        left_s = (now.steps - now.step) * self.wall_s / done
+        return f"{text}, about {duration(left_s)} left"
 
 
 class _LiveDisplay:
@@ -202,6 +238,8 @@ class _LiveDisplay:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
+        self._has_reader = True
+        self._training = _Pace(clock)
         self._reset("")
 
     def _reset(self, title: str) -> None:
@@ -222,6 +260,15 @@ class _LiveDisplay:
         self._first_s = self._drawn_s = self._start_s = 0.0
 
     def __call__(self, event: Event) -> None:
+        if not self._has_reader:
+            return
+        try:
+            self._show(event)
+        except OSError:
+            # the terminal was closed, and the run goes on without a reader
+            self._has_reader = False
+
+    def _show(self, event: Event) -> None:
         match event:
             case PointStarted():
                 self._reset(_point_title(event))
@@ -255,9 +302,13 @@ class _LiveDisplay:
             case Measuring():
                 self._status = event.what
                 self._draw()
+            case Training():
+                self._status = self._training.text(event)
+                self._draw()
 
     def close(self) -> None:
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _grow(self, grown: Grown) -> None:
         assert self._started is not None, "growth comes after the start"

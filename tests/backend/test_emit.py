@@ -411,7 +411,7 @@ def test_a_baseline_of_other_lengths_is_not_traced_again() -> None:
     (baseline,) = PLAN.baselines
     for steps in (1, 5):
         program.train_baseline(jax.random.key(0), baseline, steps)
-    assert program.traces == ["baseline"]
+    assert program.traces.count("baseline") == 1
 
 
 def test_measuring_gives_each_shown_value_per_example(program: Program) -> None:
