@@ -521,7 +521,12 @@ def sparkline(values: Sequence[float], width: int) -> str:
         return ""
     cells = min(width, len(finite))
     edges = [round(i * len(finite) / cells) for i in range(cells + 1)]
-    means = [math.fsum(finite[start:end]) / (end - start) for start, end in pairwise(edges)]
+    # as parts of the largest: sums and differences of huge values would overflow
+    size = max(map(abs, finite)) or 1.0
+    means = [
+        math.fsum(value / size for value in finite[start:end]) / (end - start)
+        for start, end in pairwise(edges)
+    ]
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((mean - low) * scale)] for mean in means)

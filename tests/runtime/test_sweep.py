@@ -428,7 +428,7 @@ def test_an_interrupt_ends_the_running_point_and_the_sweep(tmp_path: Path, lanes
     assert swept.statuses == cut + ["not run"] * (4 - lanes)
     assert points == [1]
     assert swept.result.report.exit_status == 130
-    assert not swept.result.is_cut_off
+    assert swept.result.exit_status == 130
     first = swept.result.report.points[0]
     assert (first.outcome, first.split) == (Outcome.INTERRUPTED, "assess")
     assert first.iterations >= 2
@@ -447,7 +447,7 @@ def test_an_interrupt_before_a_point_begins_keeps_what_is_done(tmp_path: Path) -
 
     swept = told(SWEEP, tmp_path / "cut", listen=listen)
     assert swept.statuses == ["done", "not run", "not run", "not run"]
-    assert swept.result.is_cut_off
+    assert swept.result.stopped is Outcome.INTERRUPTED
     assert swept.result.report.exit_status == 130
     assert [each.name for each in (tmp_path / "cut" / "points").iterdir()] == NAMES[:1]
 
