@@ -89,7 +89,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """Ends the process at once: threads may compute or compile for long, and exits wait for them."""
+    """Ends the process at once: threads may compute for long, and exits wait for them."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

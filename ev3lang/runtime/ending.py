@@ -72,7 +72,9 @@ def finish(
         run.saved.write(f"front/{number}", sized, state.frozen)
     for name, sized in archived.items():
         # `peers at 1,210` in `peers-1210`
-        run.saved.write(f"archive/{name.replace(' at ', '-').replace(',', '')}", sized, state.frozen)
+        run.saved.write(
+            f"archive/{name.replace(' at ', '-').replace(',', '')}", sized, state.frozen
+        )
     warnings = [
         *notes,
         # what a function of the user's has done is told with its own words
@@ -149,9 +151,7 @@ def finish(
     return report
 
 
-def _trained(
-    run: Running, course: Course, baseline: BaselinePlan, steps: int
-) -> Params | str:
+def _trained(run: Running, course: Course, baseline: BaselinePlan, steps: int) -> Params | str:
     """A baseline's weights, or in words why the report does without it."""
     left_out = f"baseline {baseline.name} is left out"
     if run.stop.asked is not None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ev3lang.backend import evaluation, succession
 from ev3lang.backend.elders import OneOf
 from ev3lang.backend.emit import SEGMENT, Program
-from ev3lang.backend.state import Params, Record, RunState
+from ev3lang.backend.state import Record, RunState
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import (
     Architecture,
@@ -51,6 +51,7 @@ from ev3lang.signals import Stop
 
 SEGMENT_S = 0.2
 """How long a segment should last: about the time between two pictures of the terminal."""
+
 
 @attrs.frozen(eq=False)
 class Segment:

@@ -1,4 +1,4 @@
-"""What a run's folder has of its models: `accepted/` as soon as one is accepted, and all at last."""
+"""The models in a run's folder: `accepted/` as soon as one is accepted, all others at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ev3lang.runtime import checkpoints
 from ev3lang.runtime.data import Dataset
 
 SHARE = 0.01
-"""How much of a run's time writing accepted models may take; whoever needs more is written later."""
+"""How much of a run's time writing accepted models may take; others are written less often."""
 
 
 @attrs.frozen(eq=False)

@@ -88,8 +88,8 @@ def sweep(
                  alone; side by side sums may be taken in another order.
 
     A point that fails does not stop the others. Ctrl-C, SIGTERM and SIGHUP end the running point as
-    they end a run, and the sweep with it. Raises DeviceError before anything is written, OSError where the
-    sweep's own files can't be written.
+    they end a run, and the sweep with it. Raises DeviceError before anything is written, OSError
+    where the sweep's own files can't be written.
     """
     platform = device.pick(on).platform
     if most_lanes is None:

@@ -86,7 +86,9 @@ def given_weights(
                     "claimed here is too good (teacher-split-unknown)"
                 )
     for model in _in_order_of_training(plan):
-        weights[model.name] = _trained(plan, model, dataset, weights, platform, listen, stop or Stop())
+        weights[model.name] = _trained(
+            plan, model, dataset, weights, platform, listen, stop or Stop()
+        )
     return Given(weights, tuple(warnings))
 
 

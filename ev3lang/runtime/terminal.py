@@ -226,7 +226,7 @@ class _Pace:
             self._first, self._first_s = now, self._clock()
         text = f"{now.what}: step {now.step:,} of {now.steps:,}"
         done = now.step - self._first.step
-        if not 0 < done or now.step == now.steps:
+        if not done > 0 or now.step == now.steps:
             return text
         left_s = (now.steps - now.step) * self.wall_s / done
         return f"{text}, about {duration(left_s)} left"
