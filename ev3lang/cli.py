@@ -10,10 +10,10 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
@@ -639,32 +639,87 @@ def _explain_spec(path: Path) -> int:
     metavar="DATA",
     help="A .csv, .npz or .parquet file, or a source such as sklearn.digits.",
 )
-@click.option("--target", metavar="FIELD", help="What to predict; without it label, target, …")
+@click.option(
+    "--target",
+    metavar="FIELD",
+    help="What to predict; without it label, target, class or y, else the last that can be.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(("classification", "regression")),
+    help="How the target is learned; without it, as what its values look like.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write it to FILE, which must be new; without it, the spec is shown.",
 )
-def new(name: str | None, data: str, target: str | None, out: Path | None) -> int:
-    """Write a first spec for DATA: an experiment NAME with its schema filled in."""
-    from ev3lang.new import NewSpecError, new_spec
+def new(
+    name: str | None,
+    data: str,
+    target: str | None,
+    task: Literal["classification", "regression"] | None,
+    out: Path | None,
+) -> int:
+    """Write a first spec for DATA: an experiment NAME with its schema filled in.
 
-    if Path(data).suffix in (".csv", ".npz", ".parquet"):
-        _require_file(Path(data))
-    stem = data.rpartition(".")[2] if not Path(data).is_file() else Path(data).stem
+    The spec is checked and the data are read with it before it is written.
+    """
+    from ev3lang.new.spec import new_spec
+    from ev3lang.new.table import NewSpecError
+    from ev3lang.runtime.faults import DataError
+
+    path = Path(data)
+    if path.is_dir():
+        raise click.UsageError(f"{data} is a folder, not a file")
+    if path.suffix.lower() in (".csv", ".npz", ".parquet") and not path.exists():
+        raise click.UsageError(f"no such file: {data}")
+    if out is not None and (out.exists() or out.is_symlink()):
+        raise click.UsageError(f"{out} is there already: choose a new file for --out")
+    made = [] if out is None else _made_folders(out.parent)
+    is_written = False
     try:
-        text = new_spec(name or f"{stem}_first", data, target)
-    except NewSpecError as error:
+        draft = new_spec(name, data, target, task=task, out=out, ask=_asked_target())
+        if out is not None:
+            with out.open("x", encoding="utf-8") as file:
+                file.write(draft.text)
+        is_written = True
+    except (NewSpecError, DataError) as error:
         click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
-        return FINDINGS
+        return FINDINGS if isinstance(error, NewSpecError) else FAILURE
+    finally:
+        for folder in () if is_written else reversed(made):
+            folder.rmdir()
     if out is None:
-        click.echo(text, nl=False)
-        return DONE
-    with out.open("x", encoding="utf-8") as file:
-        file.write(text)
-    click.echo(f"wrote {out}")
+        click.echo(draft.text, nl=False)
+    for note in draft.notes:
+        click.echo(note, err=True)
+    _print_diagnostics(draft.warnings, "text", is_error=True)
+    if out is not None:
+        click.echo(f"wrote {out}, checked it and read the data with it")
     return DONE
+
+
+def _made_folders(folder: Path) -> list[Path]:
+    """The folders on the way to this one that weren't there, made now, the outermost first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir()
+    return missing[::-1]
+
+
+def _asked_target() -> Callable[[Sequence[str], str], str] | None:
+    """Asks a person at a terminal what to predict; None where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(candidates: Sequence[str], likeliest: str) -> str:
+        click.echo(f"columns that can be predicted: {', '.join(map(repr, candidates))}", err=True)
+        answer: str = click.prompt("which one is to be predicted?", default=likeliest, err=True)
+        return answer
+
+    return ask
 
 
 # ---------------------------------------------------------------- reading
