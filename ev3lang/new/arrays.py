@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tokenize
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,28 +15,10 @@ from numpy.lib import format as npy
 
 from ev3lang.catalog.signature import Type
 from ev3lang.new.table import MOST_VALUES, Column, NewSpecError, Table, of_numbers
-from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.readers.opening import file_at
+from ev3lang.runtime.readers.opening import file_at, foreign
 
 ENDING = ".npy"
-
-# What zipfile and NumPy raise for a member that is not what its headers say; RuntimeError: it is
-# encrypted; TokenError and SyntaxError: a header that is no literal.
-BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    MemoryError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    OverflowError,
-    tokenize.TokenError,
-)
+AGAIN = "write the file again with numpy.savez"
 
 
 @attrs.frozen(eq=False)
@@ -78,12 +58,8 @@ def npz_table(data: str) -> Table:
 
 def _arrays(path: Path) -> dict[str, _Array]:
     """Every array by its name in the file, those with an axis of examples alone with values."""
-    try:
+    with foreign(f"{path} is no npz file, or", help=AGAIN):
         archive = zipfile.ZipFile(path)
-    except BROKEN as error:
-        raise DataError(
-            f"{path} is no npz file, or the end of it is lost", "write it again with numpy.savez"
-        ) from error
     with archive:
         return {
             member.filename.removesuffix(ENDING): _array(archive, path, member)
@@ -93,25 +69,19 @@ def _arrays(path: Path) -> dict[str, _Array]:
 
 
 def _array(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> _Array:
-    try:
-        with archive.open(member) as opened:
-            version = npy.read_magic(opened)
-            read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
-            shape, _, dtype = read(opened)
-            size = math.prod(shape) * dtype.itemsize
-            if len(shape) != 1 or dtype.kind not in "biufUS":
-                return _Array(dtype, shape)
-            # its header may promise more than there is
-            content = opened.read(member.file_size)
-            if len(content) != size:
-                raise ValueError(f"{len(content):,} bytes follow, and its header says {size:,}")
-            return _Array(dtype, shape, np.frombuffer(content, dtype))
-    except BROKEN as error:
-        why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise DataError(
-            f"{path}: {member.filename.removesuffix(ENDING)} is damaged: {why}",
-            "write the file again with numpy.savez",
-        ) from error
+    name = member.filename.removesuffix(ENDING)
+    with foreign(f"{path}: {name}", help=AGAIN), archive.open(member) as opened:
+        version = npy.read_magic(opened)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        shape, _, dtype = read(opened)
+        size = math.prod(shape) * dtype.itemsize
+        if len(shape) != 1 or dtype.kind not in "biufUS":
+            return _Array(dtype, shape)
+        # its header may promise more than there is
+        content = opened.read(member.file_size)
+        if len(content) != size:
+            raise ValueError(f"{len(content):,} bytes follow, and its header says {size:,}")
+        return _Array(dtype, shape, np.frombuffer(content, dtype))
 
 
 def _common_rows(arrays: Mapping[str, _Array]) -> int:

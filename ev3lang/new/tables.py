@@ -17,7 +17,7 @@ from pyarrow import parquet as pq
 from ev3lang.catalog.signature import Type
 from ev3lang.new.table import MOST_VALUES, Column, NewSpecError, Table, of_numbers
 from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.readers.opening import file_at
+from ev3lang.runtime.readers.opening import cause, file_at, foreign
 
 SPLIT = "split"
 """The column that names the part of each row."""
@@ -42,18 +42,16 @@ def csv_table(data: str) -> Table:
 def parquet_table(data: str) -> Table:
     """A parquet file. Raises DataError and NewSpecError."""
     path = file_at(Path(), data)
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as opened:
-            names = opened.schema_arrow.names
-            rows = opened.metadata.num_rows
-            if len({*names}) != len(names):
-                return _table("parquet", data, names, [""] * len(names), rows)
-            columns = [_column(opened, place) for place in range(len(names))]
-    except (pa.ArrowException, OSError, RuntimeError) as error:
-        raise DataError(
-            f"{data} is no parquet file, or is damaged: {_first_line(error)}",
-            "write the file again",
-        ) from error
+    faults = pa.ArrowException, OSError, RuntimeError
+    with (
+        foreign(f"{data} is no parquet file, or", *faults),
+        pq.ParquetFile(path, page_checksum_verification=True) as opened,
+    ):
+        names = opened.schema_arrow.names
+        rows = opened.metadata.num_rows
+        # columns of one name can't be told apart
+        are_known = len({*names}) == len(names)
+        columns = [_column(opened, place) if are_known else "" for place in range(len(names))]
     return _table("parquet", data, names, columns, rows)
 
 
@@ -65,7 +63,7 @@ def _column(opened: Any, place: int) -> Any:
     except (pa.ArrowNotImplementedError, LookupError, ValueError) as error:
         if not pa.types.is_nested(opened.schema_arrow.field(place).type):
             raise
-        return f"it can't be read: {_first_line(error)}"
+        return f"it can't be read: {cause(error)}"
     return column
 
 
@@ -97,7 +95,7 @@ def _texts(path: Path) -> Any:
             read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} is no csv file, or is damaged: {_first_line(error)}", CSV_HELP
+            f"{path} is no csv file, or is damaged: {cause(error)}", CSV_HELP
         ) from error
     if broken:
         first = broken[0]
@@ -141,10 +139,6 @@ def _check_separator(path: Path, first_line: str) -> None:
                 f"in Python: pandas.read_csv({str(path)!r}, sep={separator!r})"
                 f".to_csv('commas.csv', index=False)",
             )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
 # ---------------------------------------------------------------- columns
