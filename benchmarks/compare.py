@@ -143,10 +143,15 @@ def reported(plan: Plan, source: Source) -> Report:
 
 
 def worth_of(report: Report, objective: str) -> dict[str, float]:
-    """An objective of every model of a report; shares in %."""
+    """An objective of every model of a report; shares in %.
+
+    What the run delivers is `accepted`, though nothing may have been and it is the start.
+    """
     scale = 100 if report.quantities[objective].is_share else 1
     return {
-        model: round(scale * metrics[objective].value, 4)
+        "accepted" if model == report.delivered else model: round(
+            scale * metrics[objective].value, 4
+        )
         for model, metrics in report.metrics.items()
     }
 

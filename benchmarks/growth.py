@@ -153,7 +153,7 @@ def _row(report: Report, stays: Stays, plan: Plan) -> dict[str, Any]:
     cost = sum(count * iteration_flops(plan, each) for each, count in stays)
     return {
         "parameters": _parameters(stays[-1][0]),
-        "accepted_parameters": int(report.metrics["accepted"]["size"].value),
+        "accepted_parameters": int(report.metrics[report.delivered]["size"].value),
         "iterations": count,
         "gradient_steps": count * sum(descent.steps for descent in plan.descents),
         "gflops": round(cost / 1e9, 3),

@@ -116,6 +116,25 @@ def test_a_setting_changes_what_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert "widht" in err
 
 
+def test_what_a_bootstrap_decides_is_about_and_what_a_range_bounds_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = next(path for path in SPECS if path.stem == "first").read_text(encoding="utf-8")
+    path = tmp_path / "judged.ev3"
+    right = "argmax(net(image)) == label"
+    assert right in text
+    path.write_text(text.replace(f"{right}", "f1(argmax(net(image)), label)"))
+    _, out, _ = plan(capsys, str(path))
+    assert "ever accepts a model that is no better is at most about 5%" in " ".join(out.split())
+    bounded = text.replace(
+        "objective accuracy = maximize", "objective accuracy in 0 to 4 = minimize"
+    )
+    path.write_text(bounded.replace(right, "entropy"))
+    _, out, _ = plan(capsys, str(path))
+    assert "ever accepts a model that is no better is at most 5%" in " ".join(out.split())
+    assert "That accuracy is lower, each value kept in 0 to 4: exact" in out
+
+
 def test_a_file_that_is_not_there_is_wrong_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -261,3 +261,38 @@ def test_a_wrong_spec_is_not_explained(tmp_path: Path) -> None:
     output, status = _command(str(spec))
     assert status == 1
     assert "error[" in output
+
+
+def _measured(objective: str, accept: str = "quality improves") -> str:
+    text = f"""\
+ev3 1
+
+data digits = sklearn.digits()
+model net: image -> logits(label) = mlp(hidden: [16])
+loss entropy = cross_entropy(net(image), label)
+objective quality {objective}
+explore net {{ descend entropy with adamw(1e-3) for 100 steps }}
+assess net {{ rank by quality }}
+adapt net {{ accept when {accept}; stop after 20 iterations }}
+"""
+    return _flat(explain_spec(analyze(Source("spec.ev3", text))))
+
+
+def test_a_bootstrap_is_told_to_hold_its_level_about() -> None:
+    exact = _measured("= maximize argmax(net(image)) == label")
+    assert "is at most 5%" in exact
+    assert "about 5%" not in exact
+    assert "is at most about 5%" in _measured("= maximize f1(argmax(net(image)), label)")
+    each = _measured(
+        "= maximize f1(argmax(net(image)), label)",
+        "quality improves with confidence 95% each time",
+    )
+    assert "with a chance of at most about 5%" in each
+
+
+def test_a_stated_range_is_told_to_bound_what_is_tested() -> None:
+    words = "the mean of quality with each example's value kept in 0 to 4;"
+    assert words in _measured("in 0 to 4 = minimize entropy")
+    assert "kept in" not in _measured("= minimize clip(entropy, 0, 4)")
+    # a range wider than what is known says nothing new
+    assert "kept in" not in _measured("in 0 to 9 = minimize clip(entropy, 0, 4)")

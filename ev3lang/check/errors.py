@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ev3lang.catalog.signature import Dimension, Type
 from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Edit, Fix, Label
+from ev3lang.diagnostics.figures import likelihood
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Span
 from ev3lang.syntax import tree
@@ -1029,7 +1030,7 @@ def confidence_each_time(span: Span, confidence: float, iterations: int, ever: f
         code="confidence-each-time",
         message=(
             f"{_percent(confidence)} each time over {iterations} iterations: the chance of "
-            f"accepting a model that is no better grows to {ever:.0%}"
+            f"accepting a model that is no better grows to {likelihood(ever)}"
         ),
         span=span,
         severity="warning",
@@ -1625,7 +1626,7 @@ def _count(value: float) -> str:
 
 def _percent(fraction: float) -> str:
     """`97.5%`, without the digits that binary fractions add."""
-    return f"{100 * fraction:.6g}%"
+    return f"{100 * fraction:.10g}%"
 
 
 def _article(type_: Type) -> str:

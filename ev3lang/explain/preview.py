@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from ev3lang.diagnostics.figures import chance
 from ev3lang.explain.values import counted, duration, grouped, listed, percent
 from ev3lang.plan.growing import Alternative, GrowthCost, StageCost
 from ev3lang.plan.prospects import ClaimProspects, Column, GuardProspects, Prospects
@@ -408,8 +409,8 @@ def _figure(value: float) -> str:
 
 
 def _level(fraction: float) -> str:
-    """Three digits of a percentage: `0.25%`, `0.0208%`."""
-    return f"{_figure(100 * fraction)}%"
+    """Three digits of a percentage: `0.25%`, `0.0208%`; none below 100% is written as it."""
+    return chance(fraction)
 
 
 def _rule(preview: Preview) -> Iterator[str]:

@@ -49,8 +49,8 @@ def written(value: Value | None, kind: str = "") -> str:
 
 
 def percent(fraction: float) -> str:
-    """`0.95` as `95%`."""
-    return f"{round(100 * fraction, 10):g}%"
+    """`0.95` as `95%`, `0.99999999` as `99.999999%`."""
+    return f"{100 * fraction:.10g}%"
 
 
 def counted(count: int, one: str, many: str) -> str:

@@ -59,8 +59,9 @@ def finish(
     key = jax.random.key(plan.seed)
     split: Literal["report", "assess"] = "report" if run.outcome.is_own_stop else "assess"
     accepted = run.accepted(state)
-    weights = {"accepted": accepted, "current": Sized(run.plan.architecture, state.current)}
-    steps = {"accepted": int(state.accepted_steps), "current": int(state.current_steps)}
+    delivered = run.tally.delivered
+    weights = {delivered: accepted, "current": Sized(run.plan.architecture, state.current)}
+    steps = {delivered: int(state.accepted_steps), "current": int(state.current_steps)}
     front = _front(run, state)
     archived = _archived(run, state)
     beside = {member.name: weights for member, weights in front} | archived
@@ -106,6 +107,7 @@ def finish(
                     for name, each in (weights | beside).items()
                 },
                 program.examples(key, split),
+                delivered,
                 beside=beside,
             )
         )
@@ -146,6 +148,7 @@ def finish(
         warnings=tuple(warnings),
         stages=run.tally.stages(),
         accepted_stage=run.tally.accepted_stage,
+        delivered=delivered,
     )
     folder.write_json(where / "report.json", reports.to_json(report))
     return report

@@ -72,29 +72,29 @@ def measure(
     plan: Plan,
     weights: Mapping[str, Weighed],
     fields: Mapping[str, Any],
+    delivered: str,
     beside: Collection[str] = (),
 ) -> Measured:
     """Accepted, current and baselines by everything shown and everything judged by.
 
-    weights   under the name the report gives them; `accepted` is compared with each of the others
-              on the same examples
+    weights   under the name the report gives them
     fields    the split, `[B, *dimensions]` each
-    beside    models that accepted isn't compared with
+    delivered the name of the model that the run delivers; it is compared with each of the others
+              on the same examples
+    beside    models that it isn't compared with
     Proportions get Wilson's interval, means of reals Student's, values of a set the bootstrap's;
     differences Tango's, Student's and the bootstrap's, all of them paired.
     """
     metrics = _metrics(plan)
     values = {model: dict(each.values(fields)) for model, each in weights.items()}
     kept = _kept(plan, values)
-    notes = tuple(_beyond(values["accepted"], *each) for each in kept.items())
+    notes = tuple(_beyond(delivered, values[delivered], *each) for each in kept.items())
     metrics += kept.values()
-    of_set = [
-        each for each in metrics if each.is_of_set and values["accepted"][each.name].ndim == 0
-    ]
+    of_set = [each for each in metrics if each.is_of_set and values[delivered][each.name].ndim == 0]
     resampled = _resampled(weights, fields, [each.name for each in of_set], plan.seed)
     examples = len(next(iter(fields.values())))
     scalars = [
-        each for each in metrics if each.is_per_example or values["accepted"][each.name].ndim == 0
+        each for each in metrics if each.is_per_example or values[delivered][each.name].ndim == 0
     ]
     return Measured(
         quantities={each.name: Quantity(each.better, each.is_binary) for each in scalars},
@@ -124,13 +124,13 @@ def measure(
                 each.name,
                 _difference(
                     each,
-                    (values["accepted"][each.name], values[other][each.name]),
-                    (resampled["accepted"].get(each.name), resampled[other].get(each.name)),
+                    (values[delivered][each.name], values[other][each.name]),
+                    (resampled[delivered].get(each.name), resampled[other].get(each.name)),
                     examples,
                 ),
             )
             for other in weights
-            if other != "accepted" and other not in beside
+            if other != delivered and other not in beside
             for each in scalars
             if each.is_per_example or each.is_of_set
         ),
@@ -168,13 +168,13 @@ def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, 
     return found
 
 
-def _beyond(accepted: Values, name: str, kept: _Metric) -> str:
-    """What follows for the accepted model from values beyond a claim's range, in words."""
-    of = len(accepted[name])
-    count = int(np.sum(accepted[name] != accepted[kept.name]))
+def _beyond(model: str, values: Values, name: str, kept: _Metric) -> str:
+    """What follows for a model from values beyond a claim's range, in words."""
+    of = len(values[name])
+    count = int(np.sum(values[name] != values[kept.name]))
     return (
         f"{count} of {of} values of {name} here lie beyond the range that its test keeps them in, "
-        f"for the accepted model: what was tested is the mean `{kept.name}`, not that of the "
+        f"for {model}: what was tested is the mean `{kept.name}`, not that of the "
         "values as they are"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from ev3lang.backend.gate import LEAST_POWER
 from ev3lang.backend.state import Decision as DecisionCode
 from ev3lang.backend.state import Proofs, Record
+from ev3lang.diagnostics.figures import chance, least_float, likelihood
 from ev3lang.plan.plan import Challenger, Gate, ObjectivePlan, Plan, Reference, Rule
 from ev3lang.runtime.events import (
     CandidateDone,
@@ -123,7 +124,7 @@ def _evidence(plan: Plan, record: Record) -> Evidence:
     rule = plan.rule
     claim = rule.claims[int(record.leading) if len(rule.claims) > 1 else 0]
     is_gate, is_binary = isinstance(rule, Gate), claim.test == "mcnemar"
-    level = None if isinstance(rule, Reference) else math.exp(float(record.log_level))
+    level = None if isinstance(rule, Reference) else _level(float(record.log_level))
     has_challenger = isinstance(rule, Challenger) and int(record.age) > 0
     return Evidence(
         objective=claim.measure.name,
@@ -147,15 +148,21 @@ def proof(plan: Plan, proofs: Proofs, row: int) -> Proof:
     return Proof(
         wins=int(proofs.wins[row]) if is_counted else None,
         losses=int(proofs.losses[row]) if is_counted else None,
-        p=math.exp(float(proofs.log_p[row])),
+        p=least_float(float(proofs.log_p[row])),
+        log_p=min(float(proofs.log_p[row]), 0.0),
     )
+
+
+def _level(log_level: float) -> float:
+    """The level of a logarithm, 0 only where nothing is left to spend."""
+    return 0.0 if log_level == -math.inf else least_float(log_level)
 
 
 def _left(rule: Rule, log_budget: float) -> float | None:
     """What is left of a run's chance to be wrong, None where its rule bounds none."""
     if isinstance(rule, Reference) or (isinstance(rule, Gate) and rule.is_each_time):
         return None
-    return math.exp(log_budget) / rule.delta
+    return _level(log_budget) / rule.delta
 
 
 def _gained(plan: Plan, record: Record) -> float:
@@ -207,7 +214,7 @@ def _why_asked(
     rule: Gate, decision: Decision, evidence: Evidence, *, is_lost: bool, gained: float
 ) -> str:
     assert evidence.level is not None and evidence.power is not None
-    level = f"{100 * evidence.level:.2g}%"
+    level = chance(evidence.level)
     if decision == "accepted":
         return f"better on adapt at level {level}"
     if decision == "rejected":
@@ -233,7 +240,8 @@ def _why_asked(
         return f"{found}: no gain to test"
     if evidence.power >= LEAST_POWER or rule.is_each_time:
         return f"{found}: current breaks a guard, or a proven one has no gain to test"
-    return f"{found}: the test would pass with chance {evidence.power:.0%}, too little to ask"
+    predicted = likelihood(evidence.power)
+    return f"{found}: the test would pass with chance {predicted}, too little to ask"
 
 
 def _scores(plan: Plan, values: Any, errors: Any, examples: int) -> Scores:

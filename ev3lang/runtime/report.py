@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from ev3lang.check.typed import SPLITS
+from ev3lang.diagnostics.figures import chance, share
 from ev3lang.outcome import Outcome
 from ev3lang.plan.growth.copies import written
 from ev3lang.plan.plan import (
@@ -47,6 +48,8 @@ FORMAT_VERSION = "1.0"
 
 Better: TypeAlias = Literal["higher", "lower"]
 
+Delivered: TypeAlias = Literal["accepted", "start"]
+
 
 @attrs.frozen
 class Quantity:
@@ -78,12 +81,15 @@ class Proof:
 
     wins, losses  examples that only the new, only the old accepted model got right; None where
                   an example isn't right or wrong
-    p             the p-value, or a bound on it: 1 over what bets made of 1
+    p             the p-value, or a bound on it: 1 over what bets made of 1; never 0, as one below
+                  every normal float is given as the least of them
+    log_p         its natural logarithm, however small it is; None in reports that lack it
     """
 
     wins: int | None
     losses: int | None
     p: float
+    log_p: float | None = None
 
 
 @attrs.frozen
@@ -159,7 +165,7 @@ class FrontMember:
 
 @attrs.frozen
 class Comparison:
-    """Accepted against another model on the same examples: `accepted` minus `other`."""
+    """The delivered model against another on the same examples: its value minus `other`'s."""
 
     other: str
     metric: str
@@ -174,7 +180,9 @@ class Report:
     changes     of the search, for want of progress, in words
     split       what the metrics were measured on: `report`, which nothing was chosen by, or
                 `assess` for a run that ended otherwise than by its own stop
-    metrics     model to metric to value; models are accepted, current and the baselines
+    delivered   the name that metrics and steps have for the model that the run delivers:
+                `accepted`, or `start` where nothing was accepted and it is the one it started with
+    metrics     model to metric to value; models are the delivered one, current and the baselines
     steps       model to the gradient steps that led to it
     baselines   name and words of each
     tables      model to metric to rows, for values that are tables, such as a confusion matrix
@@ -217,6 +225,7 @@ class Report:
     stages: tuple[Stage, ...] = ()
     accepted_stage: int = 0
     archived: tuple[str, ...] = ()
+    delivered: Delivered = "accepted"
 
 
 # ---------------------------------------------------------------- what was asked
@@ -450,7 +459,10 @@ def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -
     examples   that a decision is made on
     """
     if not acceptances:
-        return "Nothing was shown to be better than the model the run started with."
+        return (
+            "Nothing was accepted. Nothing was shown to be better than the model the run started "
+            "with, and the figures of `start` are that model's."
+        )
     rule = plan.rule
     names = "the objective that led"
     if len(rule.claims) == 1:
@@ -724,6 +736,13 @@ class Tally:
         return tuple(self._stages)
 
     @property
+    def delivered(self) -> Delivered:
+        """`start` where nothing has taken the place of the model that the run started with."""
+        # Under rule `reference` growth replaces accepted, untested.
+        is_replaced = isinstance(self.plan.rule, Reference) and len(self._stages) > 1
+        return "accepted" if self.acceptances or is_replaced else "start"
+
+    @property
     def accepted_stage(self) -> int:
         """Which of the stages the accepted model has its size from."""
         if isinstance(self.plan.rule, Reference):
@@ -739,16 +758,6 @@ class Tally:
 
 
 # ---------------------------------------------------------------- numbers in words
-
-
-def share(fraction: float) -> str:
-    """0.9815 as `98.1%`, without a `.0`."""
-    return f"{100 * fraction:.1f}".removesuffix(".0") + "%"
-
-
-def chance(probability: float) -> str:
-    """0.05 / 12 as `0.417%`: a small one keeps its digits."""
-    return f"{100 * probability:.3g}%"
 
 
 def duration(seconds: float) -> str:
@@ -797,6 +806,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "claim": report.claim,
         "front": [attrs.asdict(member) for member in report.front],
         "archived": list(report.archived),
+        "delivered": report.delivered,
         "queries": report.queries,
         "budget_left": number(report.budget_left),
         "rule": report.rule,
@@ -822,7 +832,7 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "comparisons": [
             {
-                "model": "accepted",
+                "model": report.delivered,
                 "other": each.other,
                 "metric": each.metric,
                 **interval_json(each.difference),
@@ -863,6 +873,8 @@ def from_json(value: Mapping[str, Any]) -> Report:
         claim=value["claim"],
         front=tuple(FrontMember(**each) for each in value["front"]),
         archived=tuple(value.get("archived", ())),
+        # Reports of earlier releases say `accepted` of a start too.
+        delivered=value.get("delivered", "accepted"),
         queries=value["queries"],
         budget_left=value["budget_left"],
         split=split,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import attrs
 
 from ev3lang.backend.modules import ModuleError
+from ev3lang.diagnostics.figures import share
 from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import Plan, Reference
 from ev3lang.plan.sweep import Point
@@ -20,7 +21,7 @@ from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.events import Event, Listener, PointEnded, PointStarted
 from ev3lang.runtime.faults import DataError, MemoryFault
 from ev3lang.runtime.kept import Kept
-from ev3lang.runtime.report import Quantity, rule_words, share, sweep_words
+from ev3lang.runtime.report import Quantity, rule_words, sweep_words
 from ev3lang.runtime.run import Lane, Result, may_go_together, run_together
 from ev3lang.runtime.sweep_report import PointResult, SweepReport, settings_words
 from ev3lang.signals import end_of, handled, raise_for
@@ -219,7 +220,8 @@ class _Sweeping:
         if ranked is not None:
             is_share = report.quantities[report.ranked_by].is_share
             number = share(ranked.value) if is_share else f"{ranked.value:.4g}"
-            value = f", {report.ranked_by} {number} on {ended.split}"
+            of = "" if ended.delivered == "accepted" else " of the start"
+            value = f", {report.ranked_by}{of} {number} on {ended.split}"
         times = "acceptance" if ended.acceptances == 1 else "acceptances"
         words = ended.reason or f"{report.outcome.words}, {ended.acceptances} {times}{value}"
         self._note(place, ended, words)

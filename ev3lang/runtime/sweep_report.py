@@ -11,7 +11,7 @@ import numpy as np
 from ev3lang.outcome import Outcome
 from ev3lang.runtime.events import interval_json, number
 from ev3lang.runtime.intervals import Interval, student
-from ev3lang.runtime.report import Quantity, Report, interval_of
+from ev3lang.runtime.report import Delivered, Quantity, Report, interval_of
 
 FORMAT_VERSION = "1.0"
 
@@ -30,7 +30,8 @@ class PointResult:
     outcome      how it ended, None where it never began
     split        what its values were measured on: `report`, or `assess` where it didn't end by its
                  own stop; None without values
-    metrics      the accepted model's values
+    metrics      the values of the model that the run delivers
+    delivered    `accepted`, or `start` where nothing was accepted and it is the one it started with
     """
 
     number: int
@@ -44,6 +45,7 @@ class PointResult:
     acceptances: int = 0
     split: Literal["report", "assess"] | None = None
     metrics: Mapping[str, Interval] = attrs.Factory(dict)
+    delivered: Delivered = "accepted"
 
 
 @attrs.frozen
@@ -65,11 +67,13 @@ class Replicated:
 
     settings   those of the other axes
     seeds      how many of them are done
+    starts     how many of these accepted nothing, so that their values are those of a start
     """
 
     settings: Mapping[str, str]
     seeds: int
     metrics: Mapping[str, Moments]
+    starts: int = 0
 
 
 @attrs.frozen
@@ -129,6 +133,7 @@ class SweepReport:
                 name: _moments(each, is_share=self.quantities[name].is_share)
                 for name, each in values.items()
             },
+            sum(point.delivered == "start" for point in points),
         )
 
     @property
@@ -157,7 +162,8 @@ def done(point: PointResult, report: Report, folder: str) -> PointResult:
         iterations=report.iterations,
         acceptances=len(report.acceptances),
         split=report.split,
-        metrics=report.metrics["accepted"],
+        metrics=report.metrics[report.delivered],
+        delivered=report.delivered,
     )
 
 
@@ -196,6 +202,7 @@ def to_json(report: SweepReport) -> dict[str, Any]:
             {
                 "settings": dict(each.settings),
                 "seeds": each.seeds,
+                "starts": each.starts,
                 "metrics": {name: _moments_json(value) for name, value in each.metrics.items()},
             }
             for each in report.replicated

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ev3lang.diagnostics.figures import chance, log_chance, share, share_cell
 from ev3lang.plan.plan import ObjectivePlan, Plan
 from ev3lang.plan.work import parameters
 from ev3lang.runtime.events import (
@@ -39,13 +40,13 @@ from ev3lang.runtime.intervals import Interval
 from ev3lang.runtime.report import (
     Acceptance,
     Comparison,
+    Proof,
     Quantity,
     Report,
     Stage,
     duration,
-    share,
 )
-from ev3lang.runtime.sweep_report import SweepReport, settings_words
+from ev3lang.runtime.sweep_report import PointResult, SweepReport, settings_words
 
 REFRESH_S = 0.2
 LINE_S = 0.5
@@ -133,6 +134,7 @@ class _Lines:
         self._first_s = self._last_s = -math.inf
         self._has_reader = True
         self._training = _Pace(clock)
+        self._has_accepted = False
         self._plan: Plan | None = None
         self._sizes: Mapping[str, int] = {}
 
@@ -144,6 +146,7 @@ class _Lines:
                 self._say(_point_line(event))
             case RunStarted():
                 self._plan = event.plan
+                self._has_accepted = False
                 self._sizes = _first_sizes(event.plan)
                 self._first_s = self._last_s = -math.inf
                 self._say(f"{event.plan.name} on {event.device}, writing to {event.folder}")
@@ -155,6 +158,7 @@ class _Lines:
                 if event.iteration == 1:
                     self._first_s = now
                 pause_s = max(LINE_S, LINE_SHARE * (now - self._first_s))
+                self._has_accepted |= event.decision == "accepted"
                 if event.decision == "accepted" or is_last or now - self._last_s >= pause_s:
                     self._last_s = now
                     self._say(self._iteration(event))
@@ -186,10 +190,11 @@ class _Lines:
         objective = _leading(self._plan, done)
         value = _objective_text(objective)
         best = "all candidates lost" if done.chosen is None else f"best {done.chosen}"
+        accepted = "accepted" if self._has_accepted else "start"
         return (
             f"iteration {done.iteration}{_of(self._plan)}: {best}, {objective.name} on assess: "
             f"current {value(done.current[objective.name].value)}, "
-            f"accepted {value(done.accepted[objective.name].value)}; "
+            f"{accepted} {value(done.accepted[objective.name].value)}; "
             f"{done.decision.replace('_', ' ')}"
         )
 
@@ -417,7 +422,8 @@ class _LiveDisplay:
         """Current, accepted and how current came here."""
         value = _objective_text(objective)
         is_narrow = self._console.width < NARROW
-        for name, scores in (("current", done.current), ("accepted", done.accepted)):
+        accepted = "accepted" if self._accepted_in else "start"
+        for name, scores in (("current", done.current), (accepted, done.accepted)):
             line = _one_line(Text(f"{name:<9}", HEADING))
             line.append_text(_interval_cell(scores[objective.name], value, is_narrow))
             if name == "current":
@@ -654,7 +660,7 @@ def _accepted(report: Report) -> Iterable[RenderableType]:
         text += f" {share(report.budget_left)} of the evidence budget was left."
     yield Text(f"{text} {report.claim}")
     if not report.acceptances:
-        yield Text("Accepted is the model the run started with.", "yellow")
+        yield Text("The folder `accepted` holds the model the run started with.", "yellow")
         return
     table = _table("accepted in", "improved", "on assess", "when deciding", "p", "level", "left")
     for acceptance in report.acceptances:
@@ -663,8 +669,8 @@ def _accepted(report: Report) -> Iterable[RenderableType]:
             acceptance.objective,
             _gained(acceptance, report.quantities.get(acceptance.objective)),
             _proof_text(acceptance),
-            "" if acceptance.proof is None else f"{acceptance.proof.p:.2g}",
-            "" if acceptance.level is None else _level_text(acceptance.level),
+            "" if acceptance.proof is None else _p_text(acceptance.proof),
+            "" if acceptance.level is None else chance(acceptance.level),
             "" if acceptance.budget_left is None else share(acceptance.budget_left),
         )
     yield table
@@ -696,8 +702,8 @@ def _proof_text(acceptance: Acceptance) -> str:
     return ""
 
 
-def _level_text(level: float) -> str:
-    return f"{100 * level:.2g}%"
+def _p_text(proof: Proof) -> str:
+    return f"{proof.p:.2g}" if proof.log_p is None else log_chance(proof.log_p)
 
 
 def _size_text(value: float, is_share: bool) -> str:
@@ -706,7 +712,7 @@ def _size_text(value: float, is_share: bool) -> str:
 
 def _worth(report: Report, width: int, is_narrow: bool) -> Iterable[RenderableType]:
     if report.split == "report":
-        measured = report.metrics["accepted"].values()
+        measured = report.metrics[report.delivered].values()
         examples = max((each.examples for each in measured), default=0)
         yield Text(
             f"Measured once, on the {examples} examples of the report split, which nothing was "
@@ -733,7 +739,9 @@ def _worth(report: Report, width: int, is_narrow: bool) -> Iterable[RenderableTy
         members = ", ".join(report.archived)
         yield Text(f"{members}: the best accepted model of each size, as the archive keeps it", DIM)
     for comparison in report.comparisons:
-        yield Text(f"  {_comparison(comparison, report.quantities[comparison.metric])}")
+        yield Text(
+            f"  {_comparison(comparison, report.quantities[comparison.metric], report.delivered)}"
+        )
     for model, tables in report.tables.items():
         for name, rows in tables.items():
             yield Text(f"\n{name} of {model} (rows: true class, columns: predicted)", DIM)
@@ -759,14 +767,15 @@ def _measured(report: Report, names: Sequence[str], is_narrow: bool) -> Table:
     return table
 
 
-def _comparison(comparison: Comparison, quantity: Quantity) -> str:
+def _comparison(comparison: Comparison, quantity: Quantity, delivered: str) -> str:
     difference = comparison.difference
+    both = f"{delivered} minus {comparison.other}"
     if difference.value == difference.low == difference.high == 0:
-        return f"accepted minus {comparison.other}, {comparison.metric}: the same on every example"
+        return f"{both}, {comparison.metric}: the same on every example"
     unit = " pp" if quantity.is_share else ""
     value = _difference_text(difference.value, quantity.is_share)
     unit = unit if math.isfinite(difference.value) else ""
-    text = f"accepted minus {comparison.other}, {comparison.metric}: {value}{unit}"
+    text = f"{both}, {comparison.metric}: {value}{unit}"
     if difference.low is None or difference.high is None:
         return text
     low = _difference_text(difference.low, quantity.is_share)
@@ -834,7 +843,7 @@ def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
         table.add_row(
             f"{point.number:>{digits}}  {settings_words(point.settings)}",
             Text(point.status, "" if is_done else BAD),
-            "" if point.outcome is None else str(point.acceptances),
+            "" if point.outcome is None else _acceptances(point),
             *(
                 _interval_cell(
                     point.metrics[name], _quantity_text(report.quantities[name]), is_narrow
@@ -848,7 +857,8 @@ def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
     if report.metrics:
         yield Text(
             "Values of the accepted models, each on the report split, with 95% intervals over its "
-            "examples; several runs are read off the same examples, so the best of them flatters.",
+            "examples; (start): nothing was accepted, and they are those of the model it started "
+            "with. Several runs are read off the same examples, so the best of them flatters.",
             DIM,
         )
     for point in report.points:
@@ -856,6 +866,10 @@ def _points(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
             yield Text(f"point {point.number} failed: {point.reason}", BAD)
         elif point.status == "interrupted":
             yield Text(f"point {point.number} was interrupted, and claims nothing", "yellow")
+
+
+def _acceptances(point: PointResult) -> str:
+    return str(point.acceptances) + (" (start)" if point.delivered == "start" else "")
 
 
 def _over_seeds(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType]:
@@ -874,7 +888,8 @@ def _over_seeds(report: SweepReport, is_narrow: bool) -> Iterable[RenderableType
                 unit = " pp" if is_share else ""
                 cell.append(f"  ± {_size_text(moments.deviation, is_share)}{unit}")
             cells.append(cell)
-        table.add_row(settings_words(each.settings) or "all", str(each.seeds), *cells)
+        starts = f", {each.starts} accepted nothing" if each.starts else ""
+        table.add_row(settings_words(each.settings) or "all", f"{each.seeds}{starts}", *cells)
     yield table
     yield Text(
         "Mean over the seeds with Student's 95% interval, and ± their standard deviation: how much "
@@ -917,7 +932,7 @@ def _quantity_text(quantity: Quantity) -> Callable[[float], str]:
 
 
 def _share_text(value: float) -> str:
-    return f"{100 * value:.1f}%" if math.isfinite(value) else _no_number(value)
+    return share_cell(value) if math.isfinite(value) else _no_number(value)
 
 
 def _real_text(value: float) -> str:

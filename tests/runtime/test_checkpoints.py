@@ -313,7 +313,7 @@ def test_a_run_loads_as_a_function_of_raw_inputs(tmp_path: Path) -> None:
     expected = models.apply(plan.models[0], loaded.params, jnp.asarray(normalized["features"]))
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
     right = np.mean(np.argmax(outputs, -1) == report["label"])
-    assert right == pytest.approx(result.report.metrics["accepted"]["accuracy"].value)
+    assert right == pytest.approx(result.report.metrics[result.report.delivered]["accuracy"].value)
     with pytest.raises(ValueError, match="shape"):
         loaded(report["features"][:, :2])
     with pytest.raises(ValueError, match="1 inputs, not 2"):

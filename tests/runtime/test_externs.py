@@ -143,7 +143,7 @@ def warnings(events: list[Event]) -> list[str]:
 
 
 def accepted(result: Result) -> float:
-    return result.report.metrics["accepted"]["accuracy"].value
+    return result.report.metrics[result.report.delivered]["accuracy"].value
 
 
 # ---------------------------------------------------------------- functions of the program
@@ -202,7 +202,7 @@ def test_what_no_host_can_score_is_out_and_accepted_stays(tmp_path: Path) -> Non
     (told,) = result.report.warnings
     assert told.startswith(f"{words}, the first of ")
     assert result.report.acceptances == ()
-    assert result.report.steps["accepted"] == 0
+    assert result.report.steps[result.report.delivered] == 0
     lines = list(map(json.loads, (result.folder / "events.jsonl").read_text().splitlines()))
     assert {"event": "warning", "what": words} in lines
 

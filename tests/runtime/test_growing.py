@@ -131,12 +131,13 @@ def test_one_seed_grows_in_one_way(widened: Ran, tmp_path: Path) -> None:
 def test_the_accepted_model_is_saved_with_the_size_that_it_has(widened: Ran) -> None:
     model = ev3lang.load_model(widened.result.folder)
     count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    assert count == widened.result.report.metrics["accepted"]["size"].value
+    delivered = widened.result.report.metrics[widened.result.report.delivered]
+    assert count == delivered["size"].value
     dataset = data.read(plan_of(spec()).data, Path())
     report, (mean, std) = dataset.tables["report"], dataset.scales["features"]
     raw = report["features"] * std + mean
     right = np.argmax(model(raw), -1) == report["label"]
-    assert np.mean(right) == widened.result.report.metrics["accepted"]["accuracy"].value
+    assert np.mean(right) == delivered["accuracy"].value
 
 
 def test_the_baseline_takes_the_steps_of_every_stage(widened: Ran) -> None:
@@ -315,7 +316,7 @@ def test_a_fresh_network_must_pass_the_test(tmp_path: Path) -> None:
     before, after = events[grown.iteration], events[grown.iteration + 1]
     if after.decision != "accepted":
         assert after.accepted == before.accepted
-    size = fresh.result.report.metrics["accepted"]["size"].value
+    size = fresh.result.report.metrics[fresh.result.report.delivered]["size"].value
     is_accepted = any(
         event.decision == "accepted"
         for event in (*fresh.of(IterationDone), *fresh.of(Closed))
@@ -501,7 +502,7 @@ def test_under_rule_reference_growth_replaces_accepted(tmp_path: Path) -> None:
     )
     found = ran(text, tmp_path / "run")
     assert found.of(Grown)
-    assert found.result.report.metrics["accepted"]["size"].value == SIZES[4]
+    assert found.result.report.metrics[found.result.report.delivered]["size"].value == SIZES[4]
 
 
 def test_runs_of_a_sweep_grow_each_on_its_own(tmp_path: Path) -> None:

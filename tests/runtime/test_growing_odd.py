@@ -125,7 +125,7 @@ def test_a_guard_on_size_keeps_accepted_small_while_current_grows(tmp_path: Path
     (grown,) = found.of(Grown)
     report = found.result.report
     assert report.metrics["current"]["size"].value == SIZES[4]
-    assert report.metrics["accepted"]["size"].value == SIZES[2]
+    assert report.metrics[report.delivered]["size"].value == SIZES[2]
     for event in found.of(IterationDone):
         is_larger = event.iteration > grown.iteration
         assert all(bool(each.broken) == is_larger for each in event.candidates)
@@ -219,7 +219,7 @@ def test_a_challenger_of_a_larger_size_takes_the_place_of_a_smaller_accepted(
     ]
     assert later, "six units tell the moons apart better than two"
     report = found.result.report
-    assert report.metrics["accepted"]["size"].value == grown.parameters["net"]
+    assert report.metrics[report.delivered]["size"].value == grown.parameters["net"]
     model = ev3lang.load_model(found.result.folder)
     assert sum(leaf.size for leaf in jax.tree.leaves(model.params)) == grown.parameters["net"]
 
@@ -251,7 +251,7 @@ def test_a_run_may_end_in_the_iteration_before_a_growth_or_in_a_trial(tmp_path: 
         (closed,) = stopped.of(Closed)
         report = stopped.result.report
         if closed.decision == "accepted":
-            sizes = report.metrics["current"]["size"], report.metrics["accepted"]["size"]
+            sizes = report.metrics["current"]["size"], report.metrics[report.delivered]["size"]
             assert sizes[0] == sizes[1]
         assert sum(1 for _ in stopped.of(Closed)) == 1
 

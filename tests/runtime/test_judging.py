@@ -131,7 +131,7 @@ def test_a_front_is_measured_and_kept(tmp_path: Path) -> None:
     front = result.report.front
     assert front and len(front) <= 8
     for member in front:
-        assert member.name in result.report.metrics["accepted"] or member.name in (
+        assert member.name in result.report.metrics[result.report.delivered] or member.name in (
             result.report.metrics
         )
         predict = load_model(result.folder / "front" / member.name.split()[-1])
@@ -205,6 +205,10 @@ def test_a_range_that_no_value_keeps_to_shows_no_gain_and_says_so(tmp_path: Path
     more = "objective odd in 0 to 0.001 = minimize entropy"
     result = ran(tmp_path, "rank by odd", "odd improves", more=more, iterations=2)
     assert result.report.queries == 0
+    assert result.report.delivered == "start"
+    written = json.loads((result.folder / "report.json").read_text())
+    assert set(written["metrics"]["report"]) == {"start", "current"}
+    assert set(written["steps"]) == {"start", "current"}
     (words,) = (each for each in result.report.warnings if each.startswith("odd lay beyond"))
     assert "its range 0 to 0.001 on 23 of 23 assess examples" in words
     assert words.endswith("count such a value as the nearer end of the range")

@@ -263,7 +263,7 @@ def test_an_interrupted_run_ends_in_order_and_claims_nothing(plan: Plan, tmp_pat
     assert result.report.outcome is Outcome.INTERRUPTED
     assert result.report.outcome.exit_status == 130
     assert result.report.split == "assess"
-    assert set(result.report.metrics) == {"accepted", "current"}
+    assert set(result.report.metrics) == {result.report.delivered, "current"}
     assert 2 <= result.report.iterations < 100_000
     assert not any(isinstance(event, Closed) for event in events)
     report = json.loads((result.folder / "report.json").read_text())
@@ -316,7 +316,7 @@ def test_a_run_that_loses_everything_ends_with_its_own_status(tmp_path: Path) ->
 def test_an_endless_source_runs(tmp_path: Path) -> None:
     result = told(plan_of(STREAM), tmp_path / "stream", STREAM).result
     assert result.report.outcome is Outcome.ITERATIONS
-    assert result.report.metrics["accepted"]["accuracy"].examples == 256
+    assert result.report.metrics[result.report.delivered]["accuracy"].examples == 256
 
 
 # ---------------------------------------------------------------- what it refuses

@@ -188,6 +188,36 @@ def test_a_run_that_was_interrupted_claims_nothing(report: Report) -> None:
     assert "resume" not in text
 
 
+def test_a_run_that_accepted_nothing_has_figures_of_a_start(report: Report) -> None:
+    names = {"accepted": "start"}
+    empty = attrs.evolve(
+        report,
+        acceptances=(),
+        claim=reports.claim_words(PLAN, 0, Outcome.ITERATIONS, 22),
+        delivered="start",
+        metrics={names.get(name, name): each for name, each in report.metrics.items()},
+        steps={names.get(name, name): each for name, each in report.steps.items()},
+    )
+    text = drawn(empty, io.StringIO())
+    assert "Nothing was accepted." in text
+    assert "start minus plain, accuracy: +40.0 pp" in text
+    assert "accepted minus" not in text
+    assert any(line.startswith("start ") for line in text.splitlines())
+    assert not any(line.startswith("accepted ") for line in text.splitlines())
+    value = reports.to_json(empty)
+    assert value["delivered"] == "start"
+    assert set(value["metrics"]["report"]) == {"start", "current", "plain"}
+    assert {each["model"] for each in value["comparisons"]} == {"start"}
+    assert reports.from_json(json.loads(json.dumps(value))) == empty
+
+
+def test_a_p_value_below_every_float_is_not_told_as_0(report: Report) -> None:
+    proof = reports.Proof(None, None, 2.2e-308, log_p=-1000.0)
+    acceptances = tuple(attrs.evolve(each, proof=proof) for each in report.acceptances)
+    text = drawn(attrs.evolve(report, acceptances=acceptances), io.StringIO())
+    assert text.count("5.1e-435") == len(acceptances)
+
+
 def test_a_value_that_is_undefined_is_called_that(report: Report) -> None:
     nothing = Interval(math.nan, None, None, 15)
     metrics = {**report.metrics, "plain": {"accuracy": nothing}}
