@@ -67,21 +67,21 @@ def standard_error(difference: Difference, key: Array, sample: Sample) -> Array:
     A resample on which the value is undefined doesn't count; NaN where it is on all.
     """
     rows = units.resampled(sample, key, RESAMPLES)
-    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1) * _of_few(sample.count)
+    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1) * _of_few(sample.effective)
 
 
-def _of_few(count: int) -> float:
+def _of_few(count: Array) -> Array:
     """How much further a sample's own deviation is than that of its resamples."""
-    return math.sqrt(count / max(count - 1, 1))
+    return jnp.sqrt(count / jnp.maximum(count - 1, 1))
 
 
-def widening(count: int, log_level: Array) -> Array:
+def widening(count: Array, log_level: Array) -> Array:
     """How much further than resamples a difference of so many units lies at a level, [] float32.
 
     The quantile of Student's distribution over the normal one, by the first terms of Fisher's
     expansion, times the correction of the deviation. Source: Abramowitz and Stegun (1964), 26.7.5.
     """
-    freedom = max(count - 1, 1)
+    freedom = jnp.maximum(count - 1, 1)
     square = jnp.square(gate.upper_quantile(jnp.minimum(log_level, math.log(0.5))))
     first = (square + 1) / (4 * freedom)
     second = (5 * jnp.square(square) + 16 * square + 3) / (96 * freedom**2)
@@ -113,7 +113,7 @@ def log_p(
     level = jnp.exp(log_level)
     wanted = jnp.minimum(jnp.ceil(TAIL / level), MOST_RESAMPLES)
     most_misses = level * (wanted + 1) - 1
-    width = widening(sample.count, log_level)
+    width = widening(sample.effective, log_level)
 
     def goes_on(carry: tuple[Array, Array]) -> Array:
         done, misses = carry

@@ -50,6 +50,14 @@ class Units:
         """How many units there are."""
         return int(self.sizes.shape[0])
 
+    @property
+    def effective(self) -> Array:
+        """How many units of one size say as much, [] float32: fewer than there are if uneven.
+
+        Source: Kish (1965), Survey Sampling, section 11.2C.
+        """
+        return jnp.square(jnp.sum(self.sizes)) / jnp.sum(jnp.square(self.sizes))
+
 
 @attrs.frozen(eq=False)
 class Sample:
@@ -67,6 +75,11 @@ class Sample:
     def count(self) -> int:
         """How many units there are."""
         return self.examples if self.units is None else self.units.count
+
+    @property
+    def effective(self) -> Array:
+        """How many units of one size say as much, [] float32."""
+        return jnp.float32(self.examples) if self.units is None else self.units.effective
 
 
 def numbers(split: Split | None, table: Mapping[str, Any]) -> np.ndarray | None:

@@ -89,6 +89,7 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
             _number_words(_named(plan, folder), name, type_, parts)
     tables: Tables = {use: {} for use in SPLITS}
     rows = {part: _rows(columns) for part, columns in parts.items()}
+    _check_groups(plan, folder, parts)
     for part in list(parts):
         columns = parts.pop(part)
         _check_columns(_named(plan, folder), dict(plan.fields), columns, part)
@@ -182,6 +183,28 @@ def _paths(plan: DataPlan, folder: Path) -> list[Path]:
 
 def _rows(columns: Columns) -> int:
     return len(next(iter(columns.values())))
+
+
+def _check_groups(plan: DataPlan, folder: Path, parts: Mapping[str | None, Columns]) -> None:
+    """Raises DataError where there are more or fewer groups, or larger ones, than the spec says."""
+    split = plan.split
+    assert split is not None, "an endless source has no groups"
+    if split.groups is None or split.by is None:
+        return
+    _, sizes = np.unique(
+        np.concatenate([columns[split.by] for columns in parts.values()]), return_counts=True
+    )
+    largest = int(sizes.max(initial=0))
+    if len(sizes) == split.groups and largest <= (split.largest or largest):
+        return
+    said = f"{split.groups:,}" + (f" of up to {split.largest:,}" if split.largest else "")
+    raise DataError(
+        f"{_named(plan, folder)} has {len(sizes):,} groups by {split.by}, the largest of "
+        f"{largest:,} examples, and the spec says {said}",
+        f"write `grouped by {split.by} in {len(sizes)} groups of up to {largest} examples` if the "
+        "file is whole",
+        field=split.by,
+    )
 
 
 def _joined(parts: Mapping[str | None, Columns]) -> Columns:

@@ -109,6 +109,7 @@ def finish(
                 program.examples(key, split),
                 delivered,
                 beside=beside,
+                units=program.units.get(split),
             )
         )
     warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]

@@ -270,7 +270,14 @@ class Stages:
             ]
             values = [each.values for each in all_tried]
             tried_by = ranked_by(self.base.ranking, state.current_values)
-            best = all_tried[best_tried(self.base, tried_by, values, state.accepted_values)]
+            ranked = best_tried(
+                self.base,
+                tried_by,
+                values,
+                state.accepted_values,
+                self.program.units.get("assess"),
+            )
+            best = all_tried[ranked]
             tried = (best, *all_tried)
             chosen, current = best.prepared, best.current
             placed = behind(best, all_tried)

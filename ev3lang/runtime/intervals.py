@@ -1,4 +1,8 @@
-"""Intervals to show beside a measured value: what it may well be on other examples."""
+"""Intervals to show beside a measured value: what it may well be on other examples.
+
+Where whole groups or blocks of examples count as one (`backend.units`), so they do here: a unit is
+a sum over so many examples, and the mean over examples is a ratio of two sums over units.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from statistics import NormalDist
 
 import attrs
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -35,13 +39,17 @@ def wilson(count: int, examples: int, confidence: float = CONFIDENCE) -> Interva
     """
     if examples == 0:
         return Interval(math.nan, None, None, 0)
-    z = _normal_quantile(confidence)
     share = count / examples
-    centre = (count + z * z / 2) / (examples + z * z)
+    low, high = _wilson_bounds(share, examples, _normal_quantile(confidence))
+    return Interval(share, low, high, examples)
+
+
+def _wilson_bounds(share: float, examples: float, z: float) -> tuple[float, float]:
+    """The shares of which this one is `z` standard errors away."""
+    centre = (examples * share + z * z / 2) / (examples + z * z)
     half = z / (examples + z * z) * math.sqrt(examples * share * (1 - share) + z * z / 4)
     # rounding may leave a bound beside the value where the count is 0 or all
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Interval(share, min(low, share), max(high, share), examples)
+    return min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
 
 
 def tango(
@@ -83,35 +91,146 @@ def student(values: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     if examples < 2:
         return Interval(mean, None, None, examples)
     error = float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(examples)
-    return student_of(mean, error, examples, confidence)
+    return student_of(mean, error, examples, confidence=confidence)
 
 
 def student_of(
-    mean: float, error: float, examples: int, confidence: float = CONFIDENCE
+    mean: float,
+    error: float,
+    examples: int,
+    units: float | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """A mean with Student's interval, from its standard error."""
-    if examples < 2 or not math.isfinite(mean):
+    """A mean with Student's interval, from its standard error.
+
+    units   how many of one size the error comes from; None: every example is one
+    """
+    count = examples if units is None else units
+    if count < 2 or not math.isfinite(mean):
         return Interval(mean, None, None, examples)
-    half = float(stdtrit(examples - 1, (1 + confidence) / 2)) * error
+    half = _students_quantile(count, confidence) * error
     return Interval(mean, mean - half, mean + half, examples)
 
 
-def bootstrap_interval(
-    value: float, resampled: np.ndarray, examples: int, confidence: float = CONFIDENCE
+# ---------------------------------------------------------------- groups of examples
+
+
+def grouped_mean(sums: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """The mean over the examples of groups with Student's interval over groups.
+
+    sums    [U] real, over the examples of each group
+    sizes   [U], examples of each group
+    The standard error is the jackknife's, each group left out once, with as many degrees of freedom
+    as so many groups of one size have. Sources: Cochran (1977), Sampling Techniques, 3rd edition,
+    section 6.17; Kish (1965), Survey Sampling, section 11.2C.
+    """
+    mean, error = _ratio(sums, sizes)
+    return student_of(mean, error, int(np.sum(sizes)), _effective(sizes), confidence)
+
+
+def grouped_share(sums: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """A proportion of the examples of groups with an interval that stays in [0, 1].
+
+    sums    [U], how many examples of each group count
+    sizes   [U], examples of each group
+    """
+    share, error = _ratio(sums, sizes)
+    return share_of(share, error, int(np.sum(sizes)), _effective(sizes), confidence)
+
+
+def share_of(
+    share: float, error: float, examples: int, units: float, confidence: float = CONFIDENCE
 ) -> Interval:
-    """A value of a whole set with its percentile interval.
+    """A proportion with its interval from the standard error over units, in [0, 1].
+
+    units   how many of one size the error comes from
+    It is the exact interval of as many single examples as would have that error, at most those
+    that there are; fewer where the error itself comes from few units. Where no unit deviates, as of
+    30 that are right in all, a unit counts as one example. Source: Korn and Graubard (1998), Survey
+    Methodology 24:193-201.
+    """
+    if units < 2 or not math.isfinite(share):
+        return Interval(share, None, None, examples)
+    effective = units
+    if error > 0 and 0 < share < 1:
+        effective = min(float(examples), share * (1 - share) / error**2)
+    quantile = _students_quantile(units, confidence)
+    effective *= (_normal_quantile(confidence) / quantile) ** 2
+    right, wrong, tail = effective * share, effective * (1 - share), (1 - confidence) / 2
+    low = float(betaincinv(right, wrong + 1, tail)) if right > 0 else 0.0
+    high = float(betaincinv(right + 1, wrong, 1 - tail)) if wrong > 0 else 1.0
+    return Interval(share, min(low, share), max(high, share), examples)
+
+
+def _effective(sizes: np.ndarray) -> float:
+    """How many groups of one size say as much as these."""
+    sizes = np.asarray(sizes, np.float64)
+    return float(sizes.sum() ** 2 / np.sum(sizes**2))
+
+
+def _ratio(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
+    """The mean over examples and its standard error by the jackknife over groups."""
+    sums, sizes = np.asarray(sums, np.float64), np.asarray(sizes, np.float64)
+    mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    if count < 2:
+        return mean, math.nan
+    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
+    spread = np.sum(np.square(left_out - left_out.mean()))
+    return mean, math.sqrt((count - 1) / count * float(spread))
+
+
+# ---------------------------------------------------------------- values of a whole set
+
+
+def bootstrap_interval(
+    value: float, resampled: np.ndarray, examples: int, units: float | None = None
+) -> Interval:
+    """A value of a whole set with its percentile interval at 95%.
 
     resampled   [R] the value on sets of as many examples, drawn with replacement; for a paired
                 difference the differences on the same sets
-    Source: Efron (1979), Annals of Statistics 7:1-26.
+    units       how many of one size were drawn from, where whole groups were; None: every example
+    The percentiles are further out, the fewer units there are, as Student's quantiles are. A set on
+    which no resample differs has none: see `unvaried`. Sources: Efron (1979), Annals of Statistics
+    7:1-26; Hesterberg (2015), American Statistician 69:371-386.
     """
     # a set metric may be undefined on a resample, such as recall without a positive example
-    defined = resampled[np.isfinite(resampled)]
-    if examples < 2 or len(defined) < len(resampled) / 2:
+    defined = resampled[np.isfinite(resampled)].astype(np.float64)
+    count = examples if units is None else units
+    if count < 2 or len(defined) < len(resampled) / 2 or np.ptp(defined) == 0:
         return Interval(value, None, None, examples)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined.astype(np.float64), [tail, 1 - tail])
+    z = math.sqrt(count / (count - 1)) * _students_quantile(count, CONFIDENCE)
+    tail = NormalDist().cdf(-z)
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, float(low), float(high), examples)
+
+
+def unvaried(
+    value: float,
+    bounds: tuple[float, float],
+    examples: int,
+    counting: int,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """The interval of a value on which the examples at hand all agree, such as 30 right of 30.
+
+    bounds     of the value, finite
+    counting   how many independent examples, or groups, could have shown something else; where a
+               value hangs on the rarest class, those of that class
+    With so many alike, a share of the population that differs is below 1 - (alpha / 2) ** (1 / n),
+    and moves the value by at most that share of the way to a bound. Of a proportion at its end it
+    is the interval of Clopper and Pearson (1934), Biometrika 26:404-413.
+    """
+    if counting < 1 or not math.isfinite(value):
+        return Interval(value, None, None, examples)
+    low, high = bounds
+    share = 1 - ((1 - confidence) / 2) ** (1 / counting)
+    return Interval(value, value - share * (value - low), value + share * (high - value), examples)
+
+
+def _students_quantile(units: float, confidence: float) -> float:
+    """Two-sided, of Student's distribution with `units - 1` degrees of freedom, one at least."""
+    return float(stdtrit(max(units - 1, 1.0), (1 + confidence) / 2))
 
 
 def _normal_quantile(confidence: float) -> float:

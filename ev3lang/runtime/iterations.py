@@ -209,7 +209,7 @@ class Running:
         return segment, partial(self.stages.told_of, step, self._scores)
 
     def _scores(self, plan: Plan, record: Record) -> Scores:
-        return records.iteration(plan, record, self.examples).current
+        return records.iteration(plan, record, self.examples, self.units).current
 
     def _first_of(self, step: Step, done: Segment, started_s: float) -> Callable[[], Segment]:
         """A stage's first segment, or one of the stage before where memory has no room for it."""
@@ -247,7 +247,7 @@ class Running:
             self.watch.mark("first_iteration_s")
         for row in range(done.filled):
             record = jax.tree.map(lambda leaf, row=row: leaf[row], done.ring)
-            event = records.iteration(done.plan, record, self.examples)
+            event = records.iteration(done.plan, record, self.examples, self.units)
             self._tell(event)
             for what in self.outside.add(event):
                 self._tell(Warned(what))
@@ -264,6 +264,12 @@ class Running:
             assert self.plan.data.evaluate is not None, "an endless source has a draw"
             return self.plan.data.evaluate * self.plan.data.batch
         return evaluation.examples_drawn(self.plan) or self.sizes["assess"]
+
+    @property
+    def units(self) -> float | None:
+        """The groups or blocks of an assessment as so many of one size; None: each example."""
+        found = self.program.units.get("assess")
+        return None if found is None else float(found.effective)
 
     def program_of(self, architecture: Architecture) -> Program:
         """The program that models of an architecture are measured by."""

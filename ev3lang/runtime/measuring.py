@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
 import jax
 import numpy as np
 
+from ev3lang.backend import expressions
+from ev3lang.backend import units as units_of
 from ev3lang.backend.emit import Program
 from ev3lang.backend.state import Params
-from ev3lang.plan.plan import Expr, Plan
-from ev3lang.runtime.intervals import Interval, bootstrap_interval, student, tango, wilson
+from ev3lang.backend.units import Sample, Units
+from ev3lang.plan.plan import Expr, Forward, Plan, fields_of, parts_of, subexpressions
+from ev3lang.runtime.intervals import (
+    Interval,
+    bootstrap_interval,
+    grouped_mean,
+    grouped_share,
+    student,
+    tango,
+    unvaried,
+    wilson,
+)
 from ev3lang.runtime.report import Better, Comparison, Quantity, kept_name
 
 RESAMPLES = 1000
@@ -41,6 +53,7 @@ class _Metric:
     name: str
     value: Expr
     better: Better | None
+    range: tuple[float, float] | None
 
     @property
     def is_binary(self) -> bool:
@@ -74,6 +87,7 @@ def measure(
     fields: Mapping[str, Any],
     delivered: str,
     beside: Collection[str] = (),
+    units: Units | None = None,
 ) -> Measured:
     """Accepted, current and baselines by everything shown and everything judged by.
 
@@ -82,17 +96,19 @@ def measure(
     delivered the name of the model that the run delivers; it is compared with each of the others
               on the same examples
     beside    models that it isn't compared with
+    units     the groups or blocks of the split's examples that count as one each
     Proportions get Wilson's interval, means of reals Student's, values of a set the bootstrap's;
-    differences Tango's, Student's and the bootstrap's, all of them paired.
+    differences Tango's, Student's and the bootstrap's, all of them paired. With units all of them
+    are over units.
     """
+    sample = _Split(Sample(dict(fields), units))
     metrics = _metrics(plan)
     values = {model: dict(each.values(fields)) for model, each in weights.items()}
     kept = _kept(plan, values)
     notes = tuple(_beyond(delivered, values[delivered], *each) for each in kept.items())
     metrics += kept.values()
     of_set = [each for each in metrics if each.is_of_set and values[delivered][each.name].ndim == 0]
-    resampled = _resampled(weights, fields, [each.name for each in of_set], plan.seed)
-    examples = len(next(iter(fields.values())))
+    resampled = _resampled(weights, sample, [each.name for each in of_set], plan.seed)
     scalars = [
         each for each in metrics if each.is_per_example or values[delivered][each.name].ndim == 0
     ]
@@ -100,8 +116,8 @@ def measure(
         quantities={each.name: Quantity(each.better, each.is_binary) for each in scalars},
         metrics={
             model: {
-                each.name: _interval(
-                    each, values[model][each.name], resampled[model].get(each.name), examples
+                each.name: sample.interval(
+                    each, values[model][each.name], resampled[model].get(each.name)
                 )
                 for each in scalars
             }
@@ -122,11 +138,10 @@ def measure(
             Comparison(
                 other,
                 each.name,
-                _difference(
+                sample.difference(
                     each,
                     (values[delivered][each.name], values[other][each.name]),
                     (resampled[delivered].get(each.name), resampled[other].get(each.name)),
-                    examples,
                 ),
             )
             for other in weights
@@ -141,9 +156,12 @@ def measure(
 def _metrics(plan: Plan) -> list[_Metric]:
     """What the report shows, then what else the run is judged by, each once."""
     directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
-    found = {each.name: _Metric(each.name, each.value, each.better) for each in plan.shown}
+    found = {
+        each.name: _Metric(each.name, each.value, each.better, each.range) for each in plan.shown
+    }
     for each in plan.measures:
-        found[each.name] = _Metric(each.name, each.value, directions[each.direction])
+        better = directions[each.direction]
+        found[each.name] = _Metric(each.name, each.value, better, each.range)
     return list(found.values())
 
 
@@ -164,7 +182,7 @@ def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, 
         for model, each in values.items():
             each[kept_name(measure)] = kept[model]
         direction = directions[measure.direction]
-        found[name] = _Metric(kept_name(measure), measure.value, direction)
+        found[name] = _Metric(kept_name(measure), measure.value, direction, claim.clipped)
     return found
 
 
@@ -181,47 +199,129 @@ def _beyond(model: str, values: Values, name: str, kept: _Metric) -> str:
 
 def _resampled(
     weights: Mapping[str, Weighed],
-    fields: Mapping[str, Any],
+    split: _Split,
     names: list[str],
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Values of a set on resampled sets, `[RESAMPLES]` each; the same sets for every model."""
     if not names:
         return {model: {} for model in weights}
-    examples = len(next(iter(fields.values())))
-    draw = np.random.Generator(np.random.PCG64(seed))
-    rows = draw.integers(0, examples, (RESAMPLES, examples), dtype=np.int32)
+    rows, fields = split.resampled(seed), split.sample.fields
     return {
-        model: jax.device_get(each.program.resample(each.params, dict(fields), rows, tuple(names)))
+        model: jax.device_get(each.program.resample(each.params, fields, rows, tuple(names)))
         for model, each in weights.items()
     }
 
 
-def _interval(
-    metric: _Metric, value: np.ndarray, resampled: np.ndarray | None, examples: int
-) -> Interval:
-    if metric.is_binary:
-        return wilson(int(value.sum()), len(value))
-    if metric.is_per_example:
-        return student(value)
-    if resampled is not None:
-        return bootstrap_interval(float(value), resampled, examples)
-    return Interval(float(value), None, None, 0)
+@attrs.frozen(eq=False)
+class _Split:
+    """The examples that everything is measured on, and the intervals over them."""
 
+    sample: Sample
 
-def _difference(
-    metric: _Metric,
-    values: tuple[np.ndarray, np.ndarray],
-    resampled: tuple[np.ndarray | None, np.ndarray | None],
-    examples: int,
-) -> Interval:
-    first, second = values
-    if metric.is_binary:
-        right, other = first.astype(bool), second.astype(bool)
-        return tango(int((right & ~other).sum()), int((other & ~right).sum()), len(first))
-    if metric.is_per_example:
-        return student(first.astype(np.float64) - second)
-    one, two = resampled
-    assert one is not None, f"{metric.name} was not resampled"
-    assert two is not None, f"{metric.name} was not resampled"
-    return bootstrap_interval(float(first) - float(second), one - two, examples)
+    def interval(
+        self, metric: _Metric, value: np.ndarray, resampled: np.ndarray | None
+    ) -> Interval:
+        """A model's value with its interval."""
+        if metric.is_binary:
+            return self._share(value)
+        if metric.is_per_example:
+            return self._mean(metric, value.astype(np.float64), metric.range)
+        if resampled is not None:
+            return self._of_set(metric, float(value), resampled, metric.range)
+        return Interval(float(value), None, None, 0)
+
+    def difference(
+        self,
+        metric: _Metric,
+        values: tuple[np.ndarray, np.ndarray],
+        resampled: tuple[np.ndarray | None, np.ndarray | None],
+    ) -> Interval:
+        """The first model's value less the second's, on the same examples."""
+        first, second = values
+        bounds = None
+        if metric.range is not None:
+            width = metric.range[1] - metric.range[0]
+            bounds = (-width, width)
+        if metric.is_binary and (self.sample.units is None or np.array_equal(first, second)):
+            right, other = first.astype(bool), second.astype(bool)
+            won, lost = int((right & ~other).sum()), int((other & ~right).sum())
+            found = tango(won, lost, self.sample.count)
+            return attrs.evolve(found, examples=self.sample.examples)
+        if metric.is_per_example:
+            return self._mean(metric, first.astype(np.float64) - second, bounds)
+        one, two = resampled
+        assert one is not None, f"{metric.name} was not resampled"
+        assert two is not None, f"{metric.name} was not resampled"
+        return self._of_set(metric, float(first) - float(second), one - two, bounds)
+
+    def resampled(self, seed: int) -> np.ndarray:
+        """Rows of resampled sets, `[RESAMPLES, examples]` int32: whole units."""
+        if self.sample.units is not None:
+            key = jax.random.key(seed)
+            return np.asarray(units_of.resampled(self.sample, key, RESAMPLES))
+        draw, examples = np.random.Generator(np.random.PCG64(seed)), self.sample.examples
+        return draw.integers(0, examples, (RESAMPLES, examples), dtype=np.int32)
+
+    def _share(self, value: np.ndarray) -> Interval:
+        if self.sample.units is None:
+            return wilson(int(value.sum()), len(value))
+        return grouped_share(*self._sums(value))
+
+    def _mean(
+        self, metric: _Metric, values: np.ndarray, bounds: tuple[float, float] | None
+    ) -> Interval:
+        if len(values) > 1 and np.ptp(values) == 0:
+            return self._unvaried(metric, float(values[0]), bounds)
+        return student(values) if self.sample.units is None else grouped_mean(*self._sums(values))
+
+    def _of_set(
+        self,
+        metric: _Metric,
+        value: float,
+        resampled: np.ndarray,
+        bounds: tuple[float, float] | None,
+    ) -> Interval:
+        if np.isfinite(resampled).all() and np.ptp(resampled) == 0:
+            return self._unvaried(metric, value, bounds)
+        units = None if self.sample.units is None else float(self.sample.effective)
+        return bootstrap_interval(value, resampled, self.sample.examples, units)
+
+    def _unvaried(
+        self, metric: _Metric, value: float, bounds: tuple[float, float] | None
+    ) -> Interval:
+        if bounds is None or not np.isfinite(bounds).all():
+            return Interval(value, None, None, self.sample.examples)
+        counting = self.sample.count
+        if metric.is_of_set:
+            counting = min([counting, *self._rarest(metric.value)])
+        return unvaried(value, bounds, self.sample.examples, counting)
+
+    def _sums(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each unit, and how many examples it has: [U] each."""
+        units = self.sample.units
+        assert units is not None, "single examples have no sums"
+        of, sizes = np.asarray(units.of), np.asarray(units.sizes)
+        return np.bincount(of, values.astype(np.float64), len(sizes)), sizes
+
+    def _rarest(self, expr: Expr) -> Iterator[int]:
+        """For each label that a value reads, how many units have its rarest class."""
+        is_label = expr.type.kind in ("class", "bool", "multi") and expr.level == "example"
+        if is_label and not any(isinstance(each, Forward) for each in subexpressions(expr)):
+            fields = {name: self.sample.fields[name] for name in fields_of(expr)}
+            yield self._units_of_rarest(np.asarray(expressions.evaluate(expr, fields)))
+        elif not isinstance(expr, Forward):
+            for part in parts_of(expr):
+                yield from self._rarest(part)
+
+    def _units_of_rarest(self, labels: np.ndarray) -> int:
+        """How many units have the rarest label.
+
+        labels   [B] of a class or a bool, or `[B, L]` of which any may hold
+        """
+        units = self.sample.units
+        of = np.arange(len(labels)) if units is None else np.asarray(units.of)
+        columns = labels.reshape(len(labels), -1).T
+        return min(
+            len(np.unique(of[column == label])) for column in columns for label in np.unique(column)
+        )

@@ -19,12 +19,18 @@ from ev3lang.runtime.events import (
     Scores,
     SearchChanged,
 )
-from ev3lang.runtime.intervals import Interval, student_of, wilson
+from ev3lang.runtime.intervals import Interval, share_of, student_of, wilson
 from ev3lang.runtime.report import Proof
 
 
-def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
-    """A record of the device as an event; `examples` is how many assess measures on."""
+def iteration(
+    plan: Plan, record: Record, examples: int, units: float | None = None
+) -> IterationDone:
+    """A record of the device as an event.
+
+    examples   that assess measures on
+    units      the groups or blocks that they are, as so many of one size; None: each by itself
+    """
     chosen = int(record.chosen)
     evidence = _evidence(plan, record)
     decision = _DECISIONS[DecisionCode(int(record.decision))]
@@ -33,7 +39,7 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         candidates=tuple(
             CandidateDone(
                 name=candidate.name,
-                scores=_scores(plan, record.scores[k], record.errors[k], examples),
+                scores=_scores(plan, record.scores[k], record.errors[k], examples, units),
                 is_quarantined=not bool(record.is_finite[k]),
                 broken=tuple(
                     guard.name
@@ -71,8 +77,8 @@ def iteration(plan: Plan, record: Record, examples: int) -> IterationDone:
         decision=decision,
         why=_why(plan, decision, evidence, is_lost=chosen < 0, gained=_gained(plan, record)),
         evidence=evidence,
-        current=_scores(plan, record.current, record.current_errors, examples),
-        accepted=_scores(plan, record.accepted, record.accepted_errors, examples),
+        current=_scores(plan, record.current, record.current_errors, examples, units),
+        accepted=_scores(plan, record.accepted, record.accepted_errors, examples, units),
         leading=plan.ranking.keys[int(record.leading)].name
         if plan.ranking.kind == "priority"
         else None,
@@ -244,17 +250,21 @@ def _why_asked(
     return f"{found}: the test would pass with chance {predicted}, too little to ask"
 
 
-def _scores(plan: Plan, values: Any, errors: Any, examples: int) -> Scores:
+def _scores(plan: Plan, values: Any, errors: Any, examples: int, units: float | None) -> Scores:
     return {
-        measure.name: _score(measure, float(value), float(error), examples)
+        measure.name: _score(measure, float(value), float(error), examples, units)
         for measure, value, error in zip(plan.measures, values, errors, strict=True)
     }
 
 
-def _score(measure: ObjectivePlan, value: float, error: float, examples: int) -> Interval:
+def _score(
+    measure: ObjectivePlan, value: float, error: float, examples: int, units: float | None
+) -> Interval:
     """A value on assess with its interval; of a set's value the device tells no spread."""
     if measure.value.level != "example":
         return Interval(value, None, None, 0 if measure.value.level == "model" else examples)
+    if measure.is_binary and units is not None:
+        return share_of(value, error, examples, units)
     if measure.is_binary and math.isfinite(value):
         return wilson(round(value * examples), examples)
-    return student_of(value, error, examples)
+    return student_of(value, error, examples, units)

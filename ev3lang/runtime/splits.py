@@ -31,7 +31,7 @@ def split_indices(
             table = stratified_sizes(np.bincount(strata).tolist(), split.shares)
             return _dealt(_order(rows, split, name), table, strata)
         case "grouped":
-            return _grouped(_order(rows, split, name), split, name, by)
+            return _grouped(rows, split, name, by)
         case "ordered":
             return _ordered(split, name, by)
 
@@ -68,11 +68,14 @@ def _begins(counts: Iterable[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(list(counts))[:-1]]).astype(np.int64)
 
 
-def _grouped(order: np.ndarray, split: Split, name: str, by: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Whole groups, in a drawn order, each to the split that lacks most of its share."""
-    _, first, groups, sizes = np.unique(
-        by[order], return_index=True, return_inverse=True, return_counts=True
-    )
+def _grouped(rows: int, split: Split, name: str, by: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Whole groups, in a drawn order, each to the split that lacks most of its share.
+
+    The order is of groups, not of rows: large groups come no earlier than small ones, and which
+    split is next doesn't depend on the group that comes. So each split has a fair draw of groups.
+    """
+    order = _order(rows, split, name)
+    _, groups, sizes = np.unique(by[order], return_inverse=True, return_counts=True)
     used = [use for use, share in enumerate(split.shares) if share > 0]
     if len(sizes) < 2 * len(used):
         raise DataError(
@@ -88,14 +91,14 @@ def _grouped(order: np.ndarray, split: Split, name: str, by: np.ndarray) -> tupl
     lacking = wanted.copy()
     held = np.zeros(len(wanted), np.int64)
     use_of = np.empty(len(sizes), np.int64)
-    for group in np.argsort(first, kind="stable"):
+    for group in seeded(split, name, "groups").permutation(len(sizes)):
         use = int(np.argmax(lacking))
         use_of[group] = use
         lacking[use] -= sizes[group]
         held[use] += 1
     for use in used:
         if held[use] < 2:
-            largest = by[order][first[np.argmax(sizes)]]
+            largest = by[order][np.argmax(groups.reshape(-1) == np.argmax(sizes))]
             raise DataError(
                 f"the {SPLITS[use]} split of {name} would hold {held[use]} of {len(sizes)} groups "
                 f"by {split.by}; the largest, {largest}, has {sizes.max()} of {len(order)} "

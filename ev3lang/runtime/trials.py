@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ev3lang.backend import fronts
-from ev3lang.backend.assess import furthest
+from ev3lang.backend.assess import furthest, is_within_one_error
 from ev3lang.backend.claims import keeps_all
 from ev3lang.backend.state import Params, Record, RunState, Values
+from ev3lang.backend.units import Units, sums
 from ev3lang.plan.plan import ObjectivePlan, Plan, Ranking
 from ev3lang.runtime.ahead import Prepared, Told, told
 from ev3lang.runtime.interrupts import computed
@@ -63,11 +64,16 @@ def ranked_by(ranking: Ranking, before: Values) -> tuple[ObjectivePlan, ...]:
 
 
 def best_tried(
-    plan: Plan, keys: Sequence[ObjectivePlan], values: Sequence[Values], accepted: Values
+    plan: Plan,
+    keys: Sequence[ObjectivePlan],
+    values: Sequence[Values],
+    accepted: Values,
+    units: Units | None = None,
 ) -> int:
     """Which of several growths assess ranks first, as it would rank candidates.
 
     values   of current behind each trial, on the same assess examples
+    units    the groups or blocks of those examples that count as one each
     Where some keep every guard beside accepted, the others are out. Of a front's members the one
     with the largest hypervolume; else the best by the first key, and of those within one paired
     standard error of it the best by the next, and so on.
@@ -85,15 +91,14 @@ def best_tried(
         return int(jnp.argmax(jnp.where(fronts.is_on_front(points, is_alive), volumes, -jnp.inf)))
     for of_key in by_key:
         top = max(alive, key=lambda k: float(np.mean(of_key[k])))
-        alive = [k for k in alive if k == top or _is_level(of_key[k] - of_key[top])]
+        alive = [k for k in alive if k == top or _is_level(of_key[k] - of_key[top], units)]
     return top
 
 
-def _is_level(gains: np.ndarray) -> bool:
+def _is_level(gains: np.ndarray, units: Units | None) -> bool:
     """Whether a mean of paired differences is at most one standard error below 0."""
-    if gains.ndim == 0:
-        return bool(gains >= 0)
-    return bool(np.mean(gains) >= -np.std(gains, ddof=1) / np.sqrt(len(gains)))
+    paired = jnp.asarray(gains, jnp.float32)
+    return bool(is_within_one_error(sums(units, paired) if paired.ndim else paired))
 
 
 def behind(best: Tried, tried: Sequence[Tried]) -> RunState:

@@ -172,7 +172,7 @@ def test_few_units_widen_as_students_distribution_does(freedom: int) -> None:
         expected = math.sqrt((freedom + 1) / freedom) * (
             scipy.stats.t.isf(level, freedom) / scipy.stats.norm.isf(level)
         )
-        found = float(bootstrap.widening(freedom + 1, jnp.log(level)))
+        found = float(bootstrap.widening(jnp.float32(freedom + 1), jnp.log(level)))
         assert found == pytest.approx(expected, rel=0.02)
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 
-from ev3lang.runtime.intervals import bootstrap_interval, student, tango, wilson
+from ev3lang.runtime.intervals import (
+    bootstrap_interval,
+    grouped_mean,
+    grouped_share,
+    student,
+    tango,
+    unvaried,
+    wilson,
+)
 
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 pairs = st.integers(1, 300).flatmap(
@@ -126,3 +134,97 @@ def test_nothing_is_claimed_without_examples() -> None:
     assert tango(0, 0, 0).high is None
     assert student(np.asarray([3.0])).low is None
     assert math.isnan(student(np.asarray([])).value)
+
+
+# ---------------------------------------------------------------- groups
+
+
+def _drawn_groups(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Sizes of groups, some ten times as large as others."""
+    return np.ceil(rng.gamma(1.5, 8, count)).astype(int)
+
+
+@pytest.mark.parametrize("groups", [12, 20, 60])
+def test_the_interval_of_a_share_covers_where_whole_groups_are_right_or_wrong(groups: int) -> None:
+    """Labels are drawn for whole patients; intervals over examples miss in half of all draws."""
+    rng = np.random.default_rng(groups)
+    trials, truth = 800, 0.5
+    covered = over_examples = 0
+    for _ in range(trials):
+        sizes = _drawn_groups(rng, groups)
+        # a group of its own mind: right in nearly all of its examples, or in few
+        chances = np.where(rng.random(groups) < 0.5, 0.9, 0.1)
+        sums = rng.binomial(sizes, chances)
+        found = grouped_share(sums, sizes)
+        plain = wilson(int(sums.sum()), int(sizes.sum()))
+        assert found.low is not None
+        assert found.high is not None
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert plain.low is not None
+        assert plain.high is not None
+        covered += found.low <= truth <= found.high
+        over_examples += plain.low <= truth <= plain.high
+    assert covered / trials >= 0.93
+    assert over_examples / trials < 0.75
+
+
+@pytest.mark.parametrize("groups", [12, 60])
+def test_the_interval_of_a_mean_covers_where_groups_differ(groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    covered = 0
+    for _ in range(800):
+        sizes = _drawn_groups(rng, groups)
+        sums = sizes * rng.normal(size=groups) + np.sqrt(sizes) * rng.normal(size=groups)
+        found = grouped_mean(sums, sizes)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0 <= found.high
+    assert covered / 800 >= 0.93
+
+
+def test_groups_of_one_example_have_about_the_intervals_of_examples() -> None:
+    right = np.repeat([1, 0], [170, 30])
+    ones = np.ones(200, int)
+    plain, grouped = wilson(170, 200), grouped_share(right, ones)
+    exact = proportion_confint(170, 200, alpha=0.05, method="beta")
+    assert (grouped.low, grouped.high) == pytest.approx(exact, abs=1e-3)
+    assert grouped.low == pytest.approx(plain.low, abs=1e-2)
+    values = np.random.default_rng(0).normal(size=50)
+    assert grouped_mean(values, np.ones(50, int)).low == pytest.approx(student(values).low)
+
+
+def test_a_share_that_no_group_departs_from_counts_groups() -> None:
+    """Twenty patients, all right: as many single examples, 17.5 since t(19) is 2.093 for 1.96."""
+    found = grouped_share(np.full(20, 30), np.full(20, 30))
+    assert found.high == 1
+    assert found.low == pytest.approx(0.025 ** (1 / 17.54), abs=1e-3)
+
+
+def test_a_bootstrap_of_few_groups_covers() -> None:
+    """The mean over ten groups by resampling groups, which alone covers in 90% of draws."""
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(400):
+        means = rng.normal(size=10)
+        resampled = means[rng.integers(0, 10, (1000, 10))].mean(axis=1)
+        found = bootstrap_interval(float(means.mean()), resampled, 300, 10)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0 <= found.high
+    assert covered / 400 >= 0.93
+
+
+# ---------------------------------------------------------------- values without a spread
+
+
+def test_thirty_of_thirty_is_not_certain() -> None:
+    """The exact interval of a proportion at its end."""
+    found = unvaried(1.0, (0.0, 1.0), 300, 30)
+    low, high = proportion_confint(30, 30, alpha=0.05, method="beta")
+    assert found.low == pytest.approx(low)
+    assert found.high == high == 1
+    assert unvaried(0.0, (0.0, 1.0), 300, 30).high == pytest.approx(1 - low)
+
+
+def test_resamples_that_never_differ_are_no_interval() -> None:
+    assert bootstrap_interval(1.0, np.ones(1000), 30).low is None
