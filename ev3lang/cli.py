@@ -567,25 +567,28 @@ def _diff(name: str, before: str, after: str) -> str:
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 def report(folder: Path) -> int:
     """Show the report of the run or the sweep in folder RUN again."""
-    import json
-
-    from ev3lang.runtime import report as reports
-    from ev3lang.runtime import sweep_report as sweeps
+    from ev3lang.runtime import codec, sweep_report
+    from ev3lang.runtime import report as run_report
     from ev3lang.runtime.terminal import show_report, show_sweep
 
     is_sweep = (folder / "sweep.json").is_file()
     path = folder / ("sweep.json" if is_sweep else "report.json")
     if not path.is_file():
-        raise click.UsageError(f"no report.json in {folder}: not the folder of a finished run")
+        has_weights = (folder / "accepted").is_dir()
+        so_far = f"; what it accepted so far is in {folder / 'accepted'}" if has_weights else ""
+        raise click.UsageError(
+            f"no report.json in {folder}: not the folder of a finished run{so_far}"
+        )
+    help = "copy the folder again, or run again"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
         if is_sweep:
-            show_sweep(sweeps.from_json(value), str(folder), sys.stdout)
+            swept = codec.load(path, "a report", help, sweep_report.from_document)
+            show_sweep(swept, str(folder), sys.stdout)
         else:
-            show_report(reports.from_json(value), str(folder), sys.stdout)
-    except (AttributeError, ValueError, LookupError, TypeError) as error:
-        # the file is not ours to trust: any shape may stand in it
-        click.echo(f"ev3lang: {path} can't be read as a report: {error}", err=True)
+            found = codec.load(path, "a report", help, run_report.from_document)
+            show_report(found, str(folder), sys.stdout)
+    except codec.FormatFault as error:
+        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
         return FAILURE
     return DONE
 

@@ -30,6 +30,7 @@ from ev3lang.plan.plan import (
     Test,
 )
 from ev3lang.plan.work import parameters
+from ev3lang.runtime.codec import Json, Special
 from ev3lang.runtime.events import (
     Closed,
     Decision,
@@ -47,6 +48,8 @@ from ev3lang.runtime.intervals import Interval
 FORMAT_VERSION = "1.0"
 
 Better: TypeAlias = Literal["higher", "lower"]
+Split: TypeAlias = Literal["report", "assess"]
+Table: TypeAlias = tuple[tuple[float, ...], ...]
 
 Delivered: TypeAlias = Literal["accepted", "start"]
 
@@ -213,12 +216,12 @@ class Report:
     front: tuple[FrontMember, ...]
     queries: int
     budget_left: float | None
-    split: Literal["report", "assess"]
+    split: Split
     quantities: Mapping[str, Quantity]
     steps: Mapping[str, int]
     baselines: tuple[tuple[str, str], ...]
     metrics: Mapping[str, Mapping[str, Interval]]
-    tables: Mapping[str, Mapping[str, tuple[tuple[float, ...], ...]]]
+    tables: Mapping[str, Mapping[str, Table]]
     comparisons: tuple[Comparison, ...]
     timings: Mapping[str, float]
     warnings: tuple[str, ...]
@@ -802,7 +805,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "outcome_words": report.outcome.words,
         "iterations": report.iterations,
         "acceptances": len(report.acceptances),
-        "evidence": [attrs.asdict(acceptance) for acceptance in report.acceptances],
+        "evidence": [_acceptance_json(acceptance) for acceptance in report.acceptances],
         "claim": report.claim,
         "front": [attrs.asdict(member) for member in report.front],
         "archived": list(report.archived),
@@ -846,59 +849,108 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def from_json(value: Mapping[str, Any]) -> Report:
+def from_json(value: Any) -> Report:
     """The report that `to_json` gave the value of.
 
-    Raises ValueError for a value of another format.
+    Raises ValueError with the place for a value of another format, and for one that doesn't hold
+    together: a model or a quantity that is named and isn't there.
     """
-    if not isinstance(value, Mapping) or value.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"not a report of format {FORMAT_VERSION}")
-    ((split, metrics),) = value["metrics"].items()
-    return Report(
-        name=value["name"],
-        spec=value["spec"],
-        device=value["device"],
-        seed=value["seed"],
-        asked=tuple((each["heading"], each["text"]) for each in value["asked"]),
-        outcome=Outcome[value["outcome"].upper()],
-        iterations=value["iterations"],
-        rule=value["rule"],
-        ranked_by=value["ranked_by"],
-        tried=tuple(Tried(**each) for each in value["candidates"]),
-        changes=tuple(value["changes"]),
-        acceptances=tuple(
-            Acceptance(**{**each, "proof": each["proof"] and Proof(**each["proof"])})
-            for each in value["evidence"]
-        ),
-        claim=value["claim"],
-        front=tuple(FrontMember(**each) for each in value["front"]),
-        archived=tuple(value.get("archived", ())),
+    return from_document(Json(value))
+
+
+def from_document(json: Json) -> Report:
+    """The report of a document, as `from_json`."""
+    require_format(json, "a report", FORMAT_VERSION)
+    measured = json["metrics"]
+    there = tuple(name for name, _ in measured.items())
+    split: Split = "report" if there == ("report",) else "assess"
+    if there != (split,):
+        measured.fail("is not of the report split alone, or of assess alone")
+    report = Report(
+        name=json["name"].as_(str),
+        spec=json["spec"].as_(str),
+        device=json["device"].as_(str),
+        seed=json["seed"].as_(int),
+        asked=tuple((each["heading"].as_(str), each["text"].as_(str)) for each in json["asked"]),
+        outcome=json["outcome"].as_(Outcome),
+        iterations=json["iterations"].as_(int),
+        rule=json["rule"].as_(str),
+        ranked_by=json["ranked_by"].as_(str),
+        tried=json["candidates"].as_(tuple[Tried, ...]),
+        changes=json["changes"].as_(tuple[str, ...]),
+        acceptances=json["evidence"].as_(tuple[Acceptance, ...]),
+        claim=json["claim"].as_(str),
+        front=json["front"].as_(tuple[FrontMember, ...]),
+        archived=_since(json, "archived", tuple[str, ...], ()),
         # Reports of earlier releases say `accepted` of a start too.
-        delivered=value.get("delivered", "accepted"),
-        queries=value["queries"],
-        budget_left=value["budget_left"],
+        delivered=_since(json, "delivered", Delivered, "accepted"),
+        queries=json["queries"].as_(int),
+        budget_left=json["budget_left"].as_(float | None),
         split=split,
-        quantities={name: Quantity(**each) for name, each in value["quantities"].items()},
-        steps=value["steps"],
-        baselines=tuple((each["name"], each["text"]) for each in value["baselines"]),
-        metrics={
-            model: {name: interval_of(each) for name, each in values.items()}
-            for model, values in metrics.items()
-        },
-        tables={
-            model: {name: tuple(map(tuple, rows)) for name, rows in tables.items()}
-            for model, tables in value["tables"][split].items()
-        },
-        comparisons=tuple(
-            Comparison(each["other"], each["metric"], interval_of(each))
-            for each in value["comparisons"]
+        quantities=json["quantities"].as_(Mapping[str, Quantity]),
+        steps=json["steps"].as_(Mapping[str, int]),
+        baselines=tuple(
+            (each["name"].as_(str), each["text"].as_(str)) for each in json["baselines"]
         ),
-        timings=value["timings"],
-        warnings=tuple(value["warnings"]),
+        metrics=measured[split].as_(Mapping[str, Mapping[str, Interval]], INTERVALS),
+        tables=json["tables"][split].as_(Mapping[str, Mapping[str, Table]]),
+        comparisons=tuple(
+            Comparison(each["other"].as_(str), each["metric"].as_(str), interval_of(each))
+            for each in json["comparisons"]
+        ),
+        timings=json["timings"].as_(Mapping[str, float]),
+        warnings=json["warnings"].as_(tuple[str, ...]),
         # Reports of runs before models could grow have neither.
-        stages=tuple(map(_stage, value.get("stages", ()))),
-        accepted_stage=value.get("accepted_stage", 0),
+        stages=_since(json, "stages", tuple[Stage, ...], ()),
+        accepted_stage=_since(json, "accepted_stage", int, 0),
     )
+    _require_whole(report, json)
+    return report
+
+
+def require_format(json: Json, what: str, version: str) -> None:
+    """Raises ValueError for a document of another format."""
+    found = json.get("format_version")
+    if found is None or found.value != version:
+        raise ValueError(f"not {what} of format {version}")
+
+
+def _since(json: Json, name: str, kind: Any, missing: Any) -> Any:
+    """A part that earlier reports don't have."""
+    found = json.get(name)
+    return missing if found is None else found.as_(kind, INTERVALS)
+
+
+def _require_whole(report: Report, json: Json) -> None:
+    """Raises ValueError where one part names what another should have."""
+    if report.delivered not in report.metrics:
+        json["metrics"][report.split].fail(f"has no {report.delivered}")
+    for place, comparison in enumerate(report.comparisons):
+        require_quantity(comparison.metric, report.quantities, f"comparisons[{place}].metric")
+    require_quantity(report.ranked_by, report.quantities, "ranked_by")
+    for place, stage in enumerate(report.stages):
+        for name in stage.tried_by:
+            require_quantity(name, report.quantities, f"stages[{place}].tried_by")
+            if any(name not in trial.scores for trial in stage.trials):
+                raise ValueError(f"stages[{place}].trials has no score by {name!a}")
+    for model, tables in report.tables.items():
+        for name, rows in tables.items():
+            if not rows or any(len(row) != len(rows[0]) for row in rows):
+                raise ValueError(f"the table {name!a} of {model!a} has rows of several lengths")
+
+
+def require_quantity(name: str, quantities: Mapping[str, Quantity], at: str) -> None:
+    """Raises ValueError for a value that the document doesn't say how to read."""
+    if name not in quantities:
+        raise ValueError(f"{at} is {name!a}, which is none of quantities")
+
+
+def _acceptance_json(acceptance: Acceptance) -> dict[str, Any]:
+    """With null for numbers that aren't finite, which JSON doesn't have."""
+    return {
+        name: number(value) if isinstance(value, float) else value
+        for name, value in attrs.asdict(acceptance).items()
+    }
 
 
 def _stage_json(stage: Stage) -> dict[str, Any]:
@@ -912,21 +964,15 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _stage(value: Mapping[str, Any]) -> Stage:
-    trials = tuple(
-        Trial(
-            each["operation"],
-            each["parameters"],
-            {name: interval_of(score) for name, score in each["scores"].items()},
-        )
-        for each in value["trials"]
+def interval_of(json: Json) -> Interval:
+    """The interval that `interval_json` gave the value of. Raises ValueError."""
+    measured = json["value"].as_(float | None)
+    return Interval(
+        math.nan if measured is None else measured,
+        json["low"].as_(float | None),
+        json["high"].as_(float | None),
+        json["examples"].as_(int),
     )
-    # Reports of the first runs that grew don't say by what trials were ranked.
-    listed = {key: tuple(value.get(key, ())) for key in ("members", "tried_by")}
-    return Stage(**{**value, **listed, "trials": trials})
 
 
-def interval_of(value: Mapping[str, Any]) -> Interval:
-    """The interval that `interval_json` gave the value of."""
-    measured = math.nan if value["value"] is None else value["value"]
-    return Interval(measured, value["low"], value["high"], value["examples"])
+INTERVALS: Special = {Interval: interval_of}

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
 
 from ev3lang.outcome import Outcome
+from ev3lang.runtime.codec import Json
 from ev3lang.runtime.events import interval_json, number
 from ev3lang.runtime.intervals import Interval, student
-from ev3lang.runtime.report import Delivered, Quantity, Report, interval_of
+from ev3lang.runtime.report import (
+    INTERVALS,
+    Delivered,
+    Quantity,
+    Report,
+    require_format,
+    require_quantity,
+)
 
 FORMAT_VERSION = "1.0"
 
@@ -229,35 +237,35 @@ def _moments_json(moments: Moments) -> dict[str, Any]:
     }
 
 
-def from_json(value: Mapping[str, Any]) -> SweepReport:
+def from_json(value: Any) -> SweepReport:
     """The report that `to_json` gave the value of.
 
-    Raises ValueError for a value of another format.
+    Raises ValueError with the place for a value of another format, and for one that doesn't hold
+    together.
     """
-    if not isinstance(value, Mapping) or value.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"not a sweep's report of format {FORMAT_VERSION}")
-    return SweepReport(
-        name=value["name"],
-        spec=value["spec"],
-        device=value["device"],
-        axes={name: tuple(values) for name, values in value["axes"].items()},
-        rule=value["rule"],
-        quantities={name: Quantity(**each) for name, each in value["quantities"].items()},
-        points=tuple(_points(value["points"])),
-        wall_s=value["wall_s"],
-        stopped=Outcome.TERMINATED
-        if value["exit_status"] == Outcome.TERMINATED.exit_status
-        else Outcome.INTERRUPTED,
+    return from_document(Json(value))
+
+
+def from_document(json: Json) -> SweepReport:
+    """The report of a document, as `from_json`."""
+    require_format(json, "a sweep's report", FORMAT_VERSION)
+    is_terminated = json["exit_status"].as_(int) == Outcome.TERMINATED.exit_status
+    report = SweepReport(
+        name=json["name"].as_(str),
+        spec=json["spec"].as_(str),
+        device=json["device"].as_(str | None),
+        axes=json["axes"].as_(Mapping[str, tuple[str, ...]]),
+        rule=json["rule"].as_(str),
+        quantities=json["quantities"].as_(Mapping[str, Quantity]),
+        points=json["points"].as_(tuple[PointResult, ...], INTERVALS),
+        wall_s=json["wall_s"].as_(float),
+        stopped=Outcome.TERMINATED if is_terminated else Outcome.INTERRUPTED,
     )
-
-
-def _points(values: list[Mapping[str, Any]]) -> Iterator[PointResult]:
-    for value in values:
-        outcome = value["outcome"]
-        yield PointResult(
-            **{
-                **value,
-                "outcome": None if outcome is None else Outcome[outcome.upper()],
-                "metrics": {name: interval_of(each) for name, each in value["metrics"].items()},
-            }
-        )
+    if not report.rule:
+        json["rule"].fail("is empty")
+    if not report.points:
+        json["points"].fail("is empty")
+    for place, point in enumerate(report.points):
+        for name in point.metrics:
+            require_quantity(name, report.quantities, f"points[{place}].metrics")
+    return report

@@ -157,6 +157,11 @@ def tallied(plan: Plan = SMALL) -> Tally:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
+    return grown_report()
+
+
+def grown_report() -> Report:
+    """The report of a run whose model grew twice."""
     tally = tallied()
     values = {"accuracy": wilson(14, 15)}
     return Report(

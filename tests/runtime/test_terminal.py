@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from ev3lang.outcome import Outcome
 from ev3lang.runtime import report as reports
 from ev3lang.runtime import terminal
-from ev3lang.runtime.events import Closed, IterationDone
-from ev3lang.runtime.intervals import Interval, tango, wilson
-from ev3lang.runtime.report import Report, Tally
-from tests.runtime.examples import PLAN, SPLITS, iteration, some_events
+from ev3lang.runtime.intervals import Interval
+from ev3lang.runtime.report import Report
+from tests.runtime.examples import PLAN, iteration, some_events, some_report
 
 FOLDER = Path("runs/flowers-1234-1")
 
@@ -40,46 +39,7 @@ def show(stream: io.StringIO, *, is_quiet: bool = False) -> str:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    tally = Tally(PLAN)
-    for event in some_events(FOLDER):
-        if isinstance(event, IterationDone):
-            tally.add(event)
-        elif isinstance(event, Closed):
-            tally.close(event)
-    values = {"accuracy": wilson(14, 15), "size": Interval(15.0, None, None, 0)}
-    return Report(
-        name=PLAN.name,
-        spec="flowers.ev3",
-        device="cpu",
-        seed=PLAN.seed,
-        asked=reports.asked(PLAN, SPLITS),
-        outcome=Outcome.ITERATIONS,
-        iterations=tally.iterations,
-        rule=reports.rule_words(PLAN),
-        ranked_by=PLAN.ranking.keys[0].name,
-        tried=tally.tried(),
-        changes=(),
-        acceptances=tuple(tally.acceptances),
-        claim=reports.claim_words(PLAN, len(tally.acceptances), Outcome.ITERATIONS, 22),
-        front=(),
-        queries=tally.queries,
-        budget_left=tally.budget_left,
-        split="report",
-        quantities={
-            "accuracy": reports.Quantity("higher", True),
-            "size": reports.Quantity(None, False),
-        },
-        steps={"accepted": 120, "current": 300, "plain": 600},
-        baselines=(("plain", reports.baseline_words(PLAN.baselines[0])),),
-        metrics={"accepted": values, "current": values, "plain": {"accuracy": wilson(9, 15)}},
-        tables={"accepted": {"confusion": ((5.0, 0.0), (1.0, 9.0))}},
-        comparisons=(
-            reports.Comparison("current", "accuracy", tango(0, 0, 15)),
-            reports.Comparison("plain", "accuracy", tango(6, 0, 15)),
-        ),
-        timings={"compile_s": 0.62, "training_s": 75.0, "first_iteration_s": 2.5},
-        warnings=("1 example stands in two splits",),
-    )
+    return some_report(FOLDER)
 
 
 def drawn(report: Report, stream: io.StringIO) -> str:
