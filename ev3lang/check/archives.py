@@ -119,7 +119,7 @@ def review(
     others = (*explore.evolutions, *explore.perturbations)
     if len(by_members) == len(explore.descents) and not others:
         checking.report(errors.archive_is_all(descent.loss.span, use.model))
-    elif adapt is not None and (adapt.patience is None or adapt.patience.growing is None):
+    elif adapt is not None and not growth.is_written(checking):
         checking.report(errors.archive_without_growth(descent.loss.span, use.model))
 
 

@@ -16,6 +16,14 @@ from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
 
 
+def is_written(checking: Checking) -> bool:
+    """Whether the spec says that something grows, rightly or not."""
+    adapt = checking.names.adapt
+    blocks = () if adapt is None else adapt.items
+    items = (item for each in blocks if isinstance(each, tree.After) for item in each.items)
+    return any(isinstance(item, tree.Grow) for item in items)
+
+
 def growing(
     checking: Checking, block: tree.After, explored: tuple[str, ...]
 ) -> typed.GrowingInfo | None:
@@ -206,12 +214,11 @@ def passes(checking: Checking, block: tree.Adapt) -> tree.Repeat | None:
 
 def review_passes(checking: Checking) -> None:
     """Report passes and restarts that no growth gives a meaning to."""
+    if is_written(checking):
+        return
     adapt = checking.names.adapt
     items = adapt.items if adapt is not None else ()
     blocks = [each for each in items if isinstance(each, tree.After)]
-    grows = any(isinstance(item, tree.Grow) for block in blocks for item in block.items)
-    if grows:
-        return
     starts_again: list[tree.Node] = [each for each in items if isinstance(each, tree.Repeat)]
     for block in blocks:
         starts_again += [each for each in block.items if isinstance(each, tree.Restart)]

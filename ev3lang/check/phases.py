@@ -84,16 +84,24 @@ def _descend(
 ) -> None:
     steps = counted(checking, item.amount, "steps", STEPS)
     chains = [optimizers.optimizer(checking, each) for each in item.optimizers]
-    for written in item.losses:
+    words = [write_expression(each) for each in item.losses]
+    twice: set[Span] = set()
+    for index, (written, word) in enumerate(zip(item.losses, words, strict=True)):
         loss = descended(checking, written, models, block.model.text)
+        used: set[str] = set()
         for chain, where in zip(chains, item.optimizers, strict=True):
             if loss is None or chain is None or steps is None:
                 continue
-            name = f"{write_expression(written)} with {chain.name}"
+            name = f"{word} with {chain.name}"
             if name in places:
-                twice = where.span if len(item.optimizers) > 1 else written.span
-                checking.report(errors.identical_candidates(twice, name, places[name]))
+                # One word too many makes several candidates identical: it is reported once.
+                is_loss = word in words[:index] or chain.name not in used
+                place = written.span if is_loss else where.span
+                if place not in twice:
+                    checking.report(errors.identical_candidates(place, name, places[name]))
+                twice.add(place)
                 continue
+            used.add(chain.name)
             places[name] = written.span
             assert isinstance(steps, int)
             descents.append(typed.Descent(write_expression(written), loss, chain, steps))

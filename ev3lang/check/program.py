@@ -24,6 +24,7 @@ from ev3lang.check import (
     sweeps,
     typed,
 )
+from ev3lang.check.causes import roots
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.resolve import definitions, resolve
 from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Label
@@ -114,7 +115,8 @@ def check(
     if axes:
         _unused_axes(checking, axes)
         found = everywhere + _at_points(everywhere, looks)
-    diagnostics = tuple(_merged(sorted(found, key=_place(syntax_tree))))
+    ordered = sorted(found, key=_place(syntax_tree))
+    diagnostics = roots(_merged(ordered, names.declared), syntax_tree.declarations)
     return Checked(
         tuple(_points(looks, axes, default_name, seed)) if _is_ready(diagnostics) else (),
         diagnostics,
@@ -322,22 +324,37 @@ def _place(syntax_tree: tree.SyntaxTree) -> Callable[[Diagnostic], tuple[int, st
     return key
 
 
-def _merged(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """One unknown name is one mistake, however often it is used: the later places are labels."""
-    first: dict[str, int] = {}
+_OF_A_TYPE = ("wrong-type", "wrong-scores", "not-a-value", "shape-mismatch", "class-count")
+
+
+def _merged(diagnostics: list[Diagnostic], names: Mapping[str, object]) -> list[Diagnostic]:
+    """One mistake for each name and message, however often it shows: later places are labels.
+
+    names   what the file declares: one of the wrong type is a mistake where it is declared
+    """
+    first: dict[tuple[str, str], int] = {}
     merged: list[Diagnostic] = []
     for each in diagnostics:
-        name = each.span.text if each.span is not None and each.code == "unknown-name" else None
-        if name is None or each.span is None:
-            merged.append(each)
-        elif name not in first:
-            first[name] = len(merged)
+        keys = _mistakes(each, names)
+        at = next((first[key] for key in keys if key in first), len(merged))
+        for key in keys:
+            first.setdefault(key, at)
+        if each.span is None or at == len(merged):
             merged.append(each)
         else:
-            kept = merged[first[name]]
             label = Label(each.span, "and here")
-            merged[first[name]] = attrs.evolve(kept, labels=(*kept.labels, label))
+            merged[at] = attrs.evolve(merged[at], labels=(*merged[at].labels, label))
     return merged
+
+
+def _mistakes(diagnostic: Diagnostic, names: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What a diagnostic shares with others about the same mistake."""
+    code, text = diagnostic.code, "" if diagnostic.span is None else diagnostic.span.text
+    if code == "unknown-name":
+        return [(code, text)]
+    if code in _OF_A_TYPE:
+        return [(code, diagnostic.message), *([(code, text)] if text in names else [])]
+    return []
 
 
 Value = TypeVar("Value")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -30,6 +31,10 @@ LONGEST_LINE = 20_000
 _DEEPEST_STACK = 1_000
 _TRIAL_TOKENS = 40
 _TRIAL_LENGTH = 160  # characters behind the line of the mistake
+
+# A mistake at most so many words behind another is its echo: the second half of two words that
+# changed places, say. As yacc does, which keeps still until three words have been read.
+_ECHO = 3
 
 _CLOSERS = BRACKETS | BRACES
 _BOUNDARIES = frozenset(("END", "LBRACE", "RBRACE"))
@@ -62,6 +67,7 @@ _LANDMARK = r"""
     """
 _AFTER_BLOCK = re.compile(r"[ \t]*+(?:[\r\n;#}]|\Z)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_PIECE = re.compile(r"#[^\r\n]*|(?P<word>\w+|[^\w\s#]+)")
 _STRING = re.compile(r'#.*|"(?:[^"\\\r]|\\[^\r])*+(?:"|(?P<unclosed>))')
 
 
@@ -169,6 +175,9 @@ class Reader:
         self._close: Token | None = None  # that `}`, empty where a repair put it in
         self._faulty_offset: int | None = None  # start of the last statement with a mistake
         self._panicked_at = -1
+        self._mistake: int | None = None  # where the last one showed
+        self._misread_block: tuple[Token, ...] = ()  # the `{` above the last first word amiss
+        self._has_skipped_close = False  # whether a `}` that closes something was passed over
 
     def read(self) -> Tree:
         """The parse tree of all that could be read."""
@@ -184,6 +193,7 @@ class Reader:
                 if tree is not None:
                     return tree
             elif token.type == "ALIEN":
+                self._quieten(token)
                 self._report(errors.unexpected_character(self._span(token)))
                 self._offset = token.end
             else:
@@ -281,11 +291,32 @@ class Reader:
 
     def _report(self, diagnostic: Diagnostic) -> None:
         """Once a statement: what follows a mistake in it is mostly its echo."""
+        is_echo = diagnostic.code == "unclosed-bracket" and self._has_skipped_close
+        if is_echo:
+            self._has_skipped_close = False
         if self._faulty_offset != self._start.offset:
             self._faulty_offset = self._start.offset
-            self.diagnostics.append(diagnostic)
+            if not is_echo:
+                self.diagnostics.append(diagnostic)
+
+    def _quieten(self, token: Token) -> None:
+        """Report nothing of this statement if its mistake is mostly the echo of an earlier one.
+
+        That is where it shows close behind, and where a second statement of a block begins with a
+        word that the block doesn't have: it is the block that was misread.
+        """
+        is_echo = False
+        if self._mistake is not None:
+            pieces = _PIECE.finditer(self._source.text, self._mistake, token.start)
+            words = (piece for piece in pieces if piece["word"])
+            is_echo = len(tuple(islice(words, _ECHO + 1))) <= _ECHO
+        block = self._start.braces[-1:] if not self._statement else ()
+        if is_echo or (block and block == self._misread_block):
+            self._faulty_offset = self._start.offset
+        self._mistake, self._misread_block = token.start, block or self._misread_block
 
     def _recover(self, token: Token) -> None:
+        self._quieten(token)
         if token.type == _END_OF_TEXT and self._close_all(token):
             return
         repair = self._best_repair(token)
@@ -300,6 +331,7 @@ class Reader:
         if self._start.before == "RBRACE" and self._is_first_in_line(self._start.offset - 1):
             # Only a line's end may follow a `}`: this one was meant for something else.
             assert self._before_close is not None
+            self._has_skipped_close = True
             self._return_to(self._before_close)
             self._begin_statement()
             self._faulty_offset = self._start.offset
@@ -583,6 +615,7 @@ class Reader:
             elif kind == "close":
                 if braces == 0 and in_block and _AFTER_BLOCK.match(text, match.end()):
                     return match.start()
+                self._has_skipped_close |= braces == 0 and in_block
                 braces = max(0, braces - 1)
             elif kind == "bracket":
                 brackets += 1
