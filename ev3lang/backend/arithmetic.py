@@ -32,7 +32,12 @@ def _with_rank(value: Array, rank: int) -> Array:
 
 
 def _number(value: ArrayLike) -> Array:
-    """The value as one to calculate with: bool counts as 0 or 1, u8 must not wrap around."""
+    """The value as one to calculate with: bool counts as 0 or 1, u8 must not wrap around.
+
+    A whole number of more than 32 bits is a real.
+    """
+    if isinstance(value, int) and not -(2**31) <= value < 2**31:
+        value = float(value)
     value = jnp.asarray(value)
     if value.dtype in (jnp.bool_, jnp.uint8):
         return value.astype(jnp.int32)
@@ -52,6 +57,16 @@ def add(left: ArrayLike, right: ArrayLike) -> Array:
 def subtract(left: ArrayLike, right: ArrayLike) -> Array:
     """left - right."""
     return jnp.subtract(*align(left, right))
+
+
+def difference(left: ArrayLike, right: ArrayLike) -> Array:
+    """left - right as a real: of whole numbers too, whose own difference could wrap around."""
+    left, right = align(left, right)
+    if jnp.issubdtype(left.dtype, jnp.integer) and jnp.issubdtype(right.dtype, jnp.integer):
+        # halves of 16 bits are exact as float32, and their sum is rounded once
+        high = ((left >> 16) - (right >> 16)).astype(jnp.float32)
+        return high * 65536 + ((left & 0xFFFF) - (right & 0xFFFF)).astype(jnp.float32)
+    return jnp.subtract(left, right)
 
 
 def multiply(left: ArrayLike, right: ArrayLike) -> Array:

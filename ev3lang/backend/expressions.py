@@ -17,6 +17,7 @@ from ev3lang.backend.elders import OneOf
 from ev3lang.backend.keys import named
 from ev3lang.catalog.index import FUNCTIONS
 from ev3lang.catalog.signature import Type
+from ev3lang.check.folding import can_fold, fold
 from ev3lang.plan.plan import (
     Apply,
     Constant,
@@ -190,9 +191,21 @@ def evaluate(
             value = externs.call(networks.externs[expr.function], expr, parts)
         case Apply():
             parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
-            value = TABLE[expr.function](*parts, **_keywords(expr))
+            value = _folded(expr.function, parts)
+            if value is None:
+                value = TABLE[expr.function](*parts, **keywords(expr))
     memo[expr] = value
     return memo[expr]
+
+
+def _folded(function: str, parts: list[Any]) -> int | float | None:
+    """The value of an operation on numbers of Python's, such as the sizes of models.
+
+    They have no end, and an array's int32 has one.
+    """
+    if can_fold(function) and all(isinstance(part, (int, float)) for part in parts):
+        return fold(function, tuple(parts))
+    return None
 
 
 def _numbers(part: Array, type_: Type) -> Array:
@@ -213,18 +226,18 @@ def _join(parts: list[Array], plan: ModelPlan) -> Array:
     return joined
 
 
-def _keywords(expr: Apply) -> dict[str, Any]:
+def keywords(expr: Apply) -> dict[str, Any]:
     """The options of a function, and what its entry says it is told of its inputs."""
-    keywords: dict[str, Any] = dict(expr.options)
+    found: dict[str, Any] = dict(expr.options)
     function = FUNCTIONS.get(expr.function)
     for fact in function.told if function is not None else ():
         if fact == "kinds":
-            keywords["kinds"] = tuple(part.type.kind for part in expr.inputs)
+            found["kinds"] = tuple(part.type.kind for part in expr.inputs)
         elif fact == "classes":
-            keywords["classes"] = expr.inputs[0].type.dimensions[-1]
+            found["classes"] = expr.inputs[0].type.dimensions[-1]
         else:
-            keywords["groups"] = expr.inputs[-1].type.dimensions[-1]
-    return keywords
+            found["groups"] = expr.inputs[-1].type.dimensions[-1]
+    return found
 
 
 def mean(value: Array) -> Array:

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from ev3lang.backend.arithmetic import mean, multiply, subtract
+from ev3lang.backend.arithmetic import difference, mean, multiply
 from ev3lang.backend.scores import in_log_space
 
 
@@ -104,7 +104,7 @@ def squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
     prediction, target   [B] or [B, ...] float32
     returns   [B] float32, at least 0
     """
-    return mean(jnp.square(subtract(prediction, target)))
+    return mean(jnp.square(difference(prediction, target)))
 
 
 def absolute_error(prediction: ArrayLike, target: ArrayLike) -> Array:
@@ -113,7 +113,7 @@ def absolute_error(prediction: ArrayLike, target: ArrayLike) -> Array:
     prediction, target   [B] or [B, ...] float32
     returns   [B] float32, at least 0; its gradient is 0 where both are equal
     """
-    return mean(jnp.abs(subtract(prediction, target)))
+    return mean(jnp.abs(difference(prediction, target)))
 
 
 def huber_loss(prediction: ArrayLike, target: ArrayLike, *, delta: ArrayLike) -> Array:
@@ -124,7 +124,7 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, *, delta: ArrayLike) ->
     returns   [B] float32, at least 0
     Source: Huber (1964), Ann. Math. Stat. 35:73-101.
     """
-    size = jnp.abs(subtract(prediction, target))
+    size = jnp.abs(difference(prediction, target))
     near = jnp.minimum(size, delta)
     return mean(multiply(near, size - 0.5 * near))
 
@@ -246,7 +246,7 @@ def quantile_loss(prediction: ArrayLike, target: ArrayLike, *, quantile: ArrayLi
     returns   [B] float32, at least 0
     Source: Koenker and Bassett (1978), Econometrica 46:33-50.
     """
-    gap = subtract(target, prediction)
+    gap = difference(target, prediction)
     return mean(jnp.maximum(multiply(quantile, gap), multiply(jnp.asarray(quantile) - 1, gap)))
 
 
@@ -256,7 +256,7 @@ def log_cosh(prediction: ArrayLike, target: ArrayLike) -> Array:
     prediction, target   [B] or [B, ...] float32
     returns   [B] float32, at least 0
     """
-    gap = jnp.asarray(subtract(prediction, target))
+    gap = jnp.asarray(difference(prediction, target))
     size = jnp.abs(gap)
     # Near 0 what is far away cancels to three digits; far away what is near overflows.
     near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.clip(gap, -1, 1) / 2)))

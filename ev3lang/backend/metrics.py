@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ev3lang.backend.arithmetic import subtract
+from ev3lang.backend.arithmetic import difference
 from ev3lang.backend.losses import absolute_error, at_label, over_targets, squared_error
 from ev3lang.backend.scores import in_log_space, ranks_of_classes
 
@@ -301,7 +301,7 @@ def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
     returns   [] float32, at least 0, in the unit of the target
     """
     # In units of the largest one, whose square neither overflows nor rounds to 0.
-    gap = subtract(prediction, target)
+    gap = difference(prediction, target)
     unit = _power_of_two(jnp.max(jnp.abs(gap)))
     return unit * jnp.sqrt(jnp.mean(jnp.square(gap / unit)))
 
@@ -314,7 +314,7 @@ def r2_score(prediction: ArrayLike, target: ArrayLike) -> Array:
     Source: Wright (1921), J. Agric. Res. 20:557-585.
     """
     prediction, target = jnp.asarray(prediction), jnp.asarray(target)
-    gap, gap_unit = _in_own_unit(subtract(target, prediction))
+    gap, gap_unit = _in_own_unit(difference(target, prediction))
     apart, unit = _centred(target)
     spread = jnp.sum(jnp.square(apart), axis=0)
     unexplained = jnp.sum(jnp.square(gap), axis=0) / jnp.where(spread == 0, jnp.nan, spread)

@@ -14,10 +14,11 @@ import numpy as np
 from ev3lang.catalog.index import SOURCES
 from ev3lang.catalog.signature import Type
 from ev3lang.check.typed import SPLITS
-from ev3lang.plan.plan import DataPlan, Derived, Known, Normalized, fields_of
-from ev3lang.runtime import probabilities
+from ev3lang.plan.plan import DataPlan, Derived, Known, Normalized
+from ev3lang.runtime import probabilities, whole
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
+from ev3lang.runtime.readers.fitting import REALS
 from ev3lang.runtime.readers.table import Column
 from ev3lang.runtime.readers.wanted import Wanted
 from ev3lang.runtime.splits import drawn_sizes, seeded, split_indices
@@ -580,25 +581,41 @@ def _known(plan: DataPlan, known: Known, explore: Columns) -> np.ndarray:
 def _derive(plan: DataPlan, columns: Columns, part: str | None) -> None:
     """Adds the fields that are computed from others, in the order of the plan."""
     for derived in plan.derived:
-        value = _computed(derived, columns)
-        _check_columns(plan.name, {derived.name: derived.type}, {derived.name: value}, part)
-        columns[derived.name] = value
+        columns[derived.name] = _computed(plan.name, derived, columns, part)
 
 
-def _computed(derived: Derived, columns: Columns) -> np.ndarray:
-    import jax.numpy as jnp
-
-    from ev3lang.backend import expressions
-
-    fields = {}
-    for name in fields_of(derived.value):
-        field = jnp.asarray(columns[name])
-        fields[name] = field / jnp.float32(255) if field.dtype == jnp.uint8 else field
-    # a copy: JAX may give back the very memory of a column, which is reordered later
-    value = np.array(expressions.evaluate(derived.value, fields))
+def _computed(source: str, derived: Derived, columns: Columns, part: str | None) -> np.ndarray:
+    """A derived field, computed exactly and brought to what memory holds of its type."""
+    name, of_part = derived.name, "" if part is None else f" of {part}"
+    try:
+        # a copy: the column itself is reordered later
+        found = np.array(whole.value(derived.value, columns))
+    except whole.BeyondError as error:
+        raise DataError(
+            f"{source}: {name} can't be computed in row {error.row + 1}{of_part}: it {error.why}",
+            "leave such rows out, or compute with smaller numbers",
+            field=name,
+            row=error.row + 1,
+        ) from error
     if derived.type.kind == "class":
-        return _labels(value)
-    return value
+        found = found.astype(np.int64)
+    _check_columns(source, {name: derived.type}, {name: found}, part)
+    if derived.type.kind in REALS:
+        return found.astype(np.float32)
+    if found.dtype == np.int64:
+        is_beyond = (found < whole.INT32.min) | (found > whole.INT32.max)
+        if is_beyond.any():
+            row = int(np.argmax(is_beyond.reshape(len(found), -1).any(axis=1)))
+            beyond = found[row].reshape(-1)[np.argmax(is_beyond[row])]
+            raise DataError(
+                f"{source}: {name} is {beyond:,} in row {row + 1}{of_part}, and whole numbers of "
+                f"a program end at {whole.INT32.max:,}",
+                "make it smaller, or a real: `derive … as real`",
+                field=name,
+                row=row + 1,
+            )
+        return found.astype(np.int32)
+    return found
 
 
 def _scale(column: np.ndarray, normalized: Normalized) -> Scale:

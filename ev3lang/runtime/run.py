@@ -30,6 +30,7 @@ from ev3lang.runtime import (
     folder,
     streaming,
     teachers,
+    whole,
 )
 from ev3lang.runtime.ending import finish
 from ev3lang.runtime.events import (
@@ -160,6 +161,7 @@ def run_together(
         with watch("data_s"):
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
+        whole.check(plan, tables)
         is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
         sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
         externs.try_uses(plan, sizes.values())
