@@ -6,6 +6,7 @@ neither jax nor numpy, nor anything that only a mistake calls for.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from ev3lang import __version__, files
+from ev3lang import __version__, files, regular
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
@@ -262,7 +263,9 @@ def _sweep(
 
 def _unwritable(what: str, error: OSError) -> int:
     click.echo(f"ev3lang: the {what}'s files can't be written: {_words(error)}", err=True)
-    click.echo("  make room there, or choose another folder with --out", err=True)
+    is_full = errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT", "EFBIG")
+    first = "make room there, or " if is_full else ""
+    click.echo(f"  {first}choose another folder with --out", err=True)
     return FAILURE
 
 
@@ -747,7 +750,7 @@ def _require_free(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise click.UsageError(f"folder {out} is not empty")
     if out.exists() and not out.is_dir():
-        raise click.UsageError(f"{out} is a file, not a folder")
+        raise click.UsageError(f"{out} is {regular.kind_of(out)}, not a folder")
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, str]:

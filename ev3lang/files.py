@@ -11,14 +11,13 @@ from pathlib import Path
 
 import attrs
 
+from ev3lang import regular
 from ev3lang.diagnostics.diagnostic import Diagnostic
-from ev3lang.project import enclosing_project, one_line_break
+from ev3lang.project import MOST_BYTES, enclosing_project, one_line_break
 from ev3lang.source import Source, Span
 
 MARK = "\ufeff"
 UNREADABLE = "unreadable-file"
-MOST_BYTES = 256 * 1024 * 1024
-"""A spec that is larger is no spec: a device that never ends, or a data file."""
 
 
 # ---------------------------------------------------------------- finding
@@ -133,13 +132,10 @@ class SpecText:
 def read(path: Path) -> tuple[SpecText | None, tuple[Diagnostic, ...]]:
     """A spec's text, or one diagnostic that says which byte is no UTF-8 text.
 
-    Raises OSError where the file can't be read or is larger than any spec.
+    Raises OSError where the file can't be read, is none but a pipe or a device, or is larger than
+    any spec.
     """
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise OSError(errno.EFBIG, f"more than {MOST_BYTES:,} bytes, not a spec", str(path))
-    return decoded(str(path), data)
+    return decoded(str(path), regular.read_bytes(path, MOST_BYTES))
 
 
 def decoded(name: str, data: bytes) -> tuple[SpecText | None, tuple[Diagnostic, ...]]:
@@ -189,7 +185,7 @@ def replace(path: Path, text: str) -> None:
     data = text.encode("utf-8", "surrogateescape")
     if (path.exists() and not path.is_file()) or path.is_relative_to("/dev"):
         # a pipe or a device is written to, never replaced; a folder refuses
-        path.write_bytes(data)
+        _write_into(path, data)
         return
     target = _target(path)
     if target.exists() and not os.access(target, os.W_OK):
@@ -211,6 +207,15 @@ def replace(path: Path, text: str) -> None:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    """Writes to what is no regular file. Raises OSError for a pipe that nothing reads from."""
+    # opened without waiting, since the other end may never come
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+    with os.fdopen(handle, "wb") as file:
+        os.set_blocking(handle, True)
+        file.write(data)
 
 
 def _target(path: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from ev3lang import regular
 from ev3lang.check import errors
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source
@@ -17,9 +18,13 @@ Read = Callable[[Path], str]
 """The text of a file; raises OSError or UnicodeDecodeError. An editor gives what is on screen."""
 
 
+MOST_BYTES = 256 * 1024 * 1024
+"""A spec that is larger is no spec, but a data file."""
+
+
 def read_file(path: Path) -> str:
     """The text of a file on disk, without a byte order mark, every line ended by a line feed."""
-    return one_line_break(path.read_bytes().decode("utf-8-sig"))
+    return one_line_break(regular.read_bytes(path, MOST_BYTES).decode("utf-8-sig"))
 
 
 def one_line_break(text: str) -> str:

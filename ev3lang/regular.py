@@ -1,4 +1,4 @@
-"""The door to a user's files: only regular ones are opened, and none beyond a size.
+"""Regular files, the only ones that are opened: for reading whole, and for libraries that do.
 
 A pipe without a writer blocks whoever opens it, and a device such as `/dev/zero` never ends.
 """
@@ -40,17 +40,17 @@ def size_bytes(path: Path) -> int:
     )
 
 
-def read_bytes(path: Path, most_bytes: int) -> bytes:
-    """All of a regular file that has at most so many bytes. Raises OSError for any other."""
+def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
+    """All of a regular file. Raises OSError for any other, or one of more than `most_bytes`."""
     size = size_bytes(path)
-    if size <= most_bytes:
-        with path.open("rb") as opened:
-            data = opened.read(most_bytes + 1)
-        if len(data) <= most_bytes:
-            return data
-    raise OSError(
-        errno.EFBIG, f"it has more than {most_bytes:,} bytes, the most that is read", str(path)
-    )
+    most = size if most_bytes is None else most_bytes
+    with path.open("rb") as opened:
+        data = opened.read(most + 1)
+    if len(data) > most:
+        raise OSError(
+            errno.EFBIG, f"it has more than {most:,} bytes, the most that is read", str(path)
+        )
+    return data
 
 
 def _stat(path: Path) -> os.stat_result:

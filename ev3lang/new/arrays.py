@@ -15,7 +15,8 @@ from numpy.lib import format as npy
 
 from ev3lang.catalog.signature import Type
 from ev3lang.new.table import MOST_VALUES, Column, NewSpecError, Table, of_numbers
-from ev3lang.runtime.readers.opening import file_at, foreign
+from ev3lang.runtime.foreign import foreign
+from ev3lang.runtime.readers.opening import file_at
 
 ENDING = ".npy"
 AGAIN = "write the file again with numpy.savez"

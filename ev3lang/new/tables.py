@@ -17,7 +17,8 @@ from pyarrow import parquet as pq
 from ev3lang.catalog.signature import Type
 from ev3lang.new.table import MOST_VALUES, Column, NewSpecError, Table, of_numbers
 from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.readers.opening import cause, file_at, foreign
+from ev3lang.runtime.foreign import cause, foreign
+from ev3lang.runtime.readers.opening import file_at
 
 SPLIT = "split"
 """The column that names the part of each row."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang import __version__
+from ev3lang import __version__, regular
 from ev3lang.backend import models
 from ev3lang.backend.norms import STATISTICS
 from ev3lang.catalog.signature import Type, parse_type
@@ -39,6 +39,10 @@ from ev3lang.plan.plan import (
 )
 from ev3lang.runtime import folder
 from ev3lang.runtime.data import Dataset
+from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import FOREIGN, MALFORMED, cause
+from ev3lang.runtime.readers import npz
+from ev3lang.runtime.readers.opening import check_size
 
 FORMAT = "ev3lang checkpoint"
 FORMAT_VERSION = 1
@@ -249,19 +253,27 @@ def read(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> Restored:
     data   what `data_record` says of this run: a folder of ours that says otherwise is refused;
            None takes any
     Raises WeightsError where there is nothing to read, where it can't be read, and where it
-    holds another model or was trained on another split; OSError where the disk fails.
+    holds another model or was trained on another split.
     """
-    if not path.exists():
+    try:
+        regular.kind_of(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise WeightsError(
             f"there is no checkpoint {path}",
             "the path is relative to the folder of the spec; an absolute one stays as it is",
-        )
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {cause(error)}", _READABLE) from error
     ours = _ours(path)
     if ours is not None:
         return Restored(_read_ours(ours, model, data), says_its_split=True)
     tree = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
     wanted = _wanted(model)
-    return Restored(_fitted(str(path), model, _renamed(tree, model.name, wanted), wanted), False)
+    try:
+        found = _renamed(tree, model.name, wanted)
+    except RecursionError as error:
+        raise WeightsError(f"{path} can't be read: it nests too deep", _AGAIN) from error
+    return Restored(_fitted(str(path), model, found, wanted), False)
 
 
 def _ours(path: Path) -> Path | None:
@@ -280,18 +292,19 @@ def record(path: Path) -> dict[str, Any]:
     """What `models.json` of a folder of ours says. Raises WeightsError for another format."""
     file = path / "models.json"
     try:
-        found = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise WeightsError(
-            f"{file} is no JSON: {error}", "copy the folder again, or run again"
-        ) from error
+        found = json.loads(regular.read_bytes(file))
+    except OSError as error:
+        raise WeightsError(f"{file} can't be read: {cause(error)}", _AGAIN) from error
+    except MALFORMED as error:
+        raise WeightsError(f"{file} is no JSON: {cause(error)}", _AGAIN) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise WeightsError(
             f"{file} doesn't describe weights of an ev3lang run",
             "name the folder `accepted` that a run of this version left",
         )
     if found.get("format_version") != FORMAT_VERSION:
-        wrote = found.get("versions", {}).get("ev3lang", "another version")
+        versions = found.get("versions")
+        wrote = versions.get("ev3lang") if isinstance(versions, dict) else "another version"
         raise WeightsError(
             f"{file} has format {found.get('format_version')}, and ev3lang {__version__} reads "
             f"format {FORMAT_VERSION}",
@@ -314,9 +327,9 @@ def _read_ours(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> mod
         _require_same_model(path, named[name], model)
         if data is not None:
             _require_same_data(path, found["data"], data, model.name)
-    except (KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise WeightsError(
-            f"{path / 'models.json'} is not whole: {type(error).__name__} at {error}",
+            f"{path / 'models.json'} is not whole: {type(error).__name__} at {cause(error)}",
             "copy the folder again, or run again",
         ) from error
     wanted = _wanted(model)
@@ -373,30 +386,31 @@ def _require_same_data(
 def _read_npz(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     """The wanted arrays of an npz file, none of them larger than it has to be."""
     try:
+        regular.size_bytes(path)
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        sizes = {each.filename.removesuffix(".npy"): each.file_size for each in entries}
-        for name, shape in wanted.items():
-            if name not in sizes:
-                raise WeightsError(f"{path} has no {name}", _AGAIN)
-            if sizes[name] > shape.size * 8 + _HEADER_BYTES:
-                raise WeightsError(
-                    f"{name} in {path} unpacks to {sizes[name]:,} bytes, and the model needs "
-                    f"{shape.size * 4:,}",
-                    _AGAIN,
-                )
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in wanted}
+            members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+            for name, shape in wanted.items():
+                if name not in members:
+                    raise WeightsError(f"{path} has no {name}", _AGAIN)
+                size = members[name].file_size
+                if size > shape.size * 8 + _HEADER_BYTES:
+                    raise WeightsError(
+                        f"{name} in {path} unpacks to {size:,} bytes, and the model needs "
+                        f"{shape.size * 4:,}",
+                        _AGAIN,
+                    )
+            return {name: npz.whole(archive, members[name]) for name in wanted}
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path} beside its models.json", _AGAIN) from error
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, zlib.error) as error:
-        raise WeightsError(f"{path} can't be read: {error}", _AGAIN) from error
+    except FOREIGN as error:
+        raise WeightsError(f"{path} can't be read: {cause(error)}", _AGAIN) from error
 
 
 _HEADER_BYTES = 4096
 """More than the header of an array in an npz file takes."""
 
 _AGAIN = "copy the folder again, or run again"
+_READABLE = "name a regular file, or a folder, that you have the right to read"
 
 
 # ---------------------------------------------------------------- orbax and flax
@@ -414,19 +428,36 @@ def _read_orbax(path: Path) -> Any:
             "name the folder `accepted` of a run, or a checkpoint's own folder",
         )
     try:
+        stored_bytes = _stored_bytes(where)
         with contextlib.closing(orbax.checkpoint.PyTreeCheckpointer()) as checkpointer:
-            return checkpointer.restore(where.resolve(), args=_as_numpy(orbax, where.resolve()))
-    except (ValueError, KeyError, TypeError, FileNotFoundError, json.JSONDecodeError) as error:
+            return checkpointer.restore(
+                where.resolve(), args=_as_numpy(orbax, where.resolve(), stored_bytes)
+            )
+    except FOREIGN as error:
         raise WeightsError(
-            f"{path} can't be read as a checkpoint of orbax's: {_first_line(error)}",
+            f"{path} can't be read as a checkpoint of orbax's: {cause(error)}",
             "save it again, with orbax.checkpoint.StandardCheckpointer",
         ) from error
 
 
-def _as_numpy(orbax: Any, where: Path) -> Any:
-    """How orbax restores every array: to the host, wherever it was saved from."""
+def _stored_bytes(where: Path) -> int:
+    """What a folder takes on disk. Raises OSError where it holds a pipe or a device."""
+    return sum(regular.size_bytes(each) for each in where.rglob("*") if not each.is_dir())
+
+
+def _as_numpy(orbax: Any, where: Path, stored_bytes: int) -> Any:
+    """How orbax restores every array: to the host, wherever it was saved from.
+
+    Raises ValueError for arrays that no honest checkpoint of that size unpacks to.
+    """
     checkpointer = orbax.checkpoint.PyTreeCheckpointHandler()
     metadata = checkpointer.metadata(where).tree
+    leaves = jax.tree.leaves(metadata, is_leaf=lambda each: hasattr(each, "shape"))
+    unpacked = sum(4 * math.prod(getattr(each, "shape", None) or ()) for each in leaves)
+    try:
+        check_size(where, "the checkpoint", unpacked, stored_bytes)
+    except DataError as error:
+        raise ValueError(str(error)) from error
     return orbax.checkpoint.args.PyTreeRestore(
         restore_args=jax.tree.map(
             lambda _: orbax.checkpoint.RestoreArgs(restore_type=np.ndarray), metadata
@@ -439,16 +470,16 @@ def _read_msgpack(path: Path) -> Any:
     import msgpack.exceptions
 
     try:
-        return flax.serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException) as error:
+        data = regular.read_bytes(path)
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {cause(error)}", _READABLE) from error
+    try:
+        return flax.serialization.msgpack_restore(data)
+    except (*FOREIGN, msgpack.exceptions.UnpackException) as error:
         raise WeightsError(
-            f"{path} is no msgpack file of flax's: {_first_line(error) or type(error).__name__}",
+            f"{path} is no msgpack file of flax's: {cause(error)}",
             "write it with flax.serialization.to_bytes, or name a folder",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _renamed(

@@ -19,6 +19,7 @@ from ev3lang.runtime import probabilities, whole
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.fitting import REALS
+from ev3lang.runtime.readers.opening import unreadable
 from ev3lang.runtime.readers.table import Column
 from ev3lang.runtime.readers.wanted import Wanted
 from ev3lang.runtime.splits import drawn_sizes, seeded, split_indices
@@ -79,7 +80,7 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
     All others are normalised here.
     Raises DataError where the data don't fit the plan: a file that is not what is declared, a
     label out of range, a value that is not a finite number, a split without examples, a batch
-    larger than the explore split; OSError where a file can't be read.
+    larger than the explore split, a file that can't be read.
     """
     if plan.split is None:
         return Dataset({})
@@ -219,7 +220,10 @@ def _joined(parts: Mapping[str | None, Columns]) -> Columns:
 
 
 def _records(plan: DataPlan, folder: Path) -> tuple[FileRecord, ...]:
-    """What the source was read from, by the paths of the spec."""
+    """What the source was read from, by the paths of the spec.
+
+    Raises DataError for a file that can't be read, of all that a folder holds.
+    """
     kinds = {option.name: option.kind for option in SOURCES[plan.source].options}
     return tuple(
         _record(str(value), folder / str(value))
@@ -239,8 +243,11 @@ def _record(written: str, path: Path) -> FileRecord:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _generate(plan: DataPlan) -> Columns:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ev3lang import __version__
+from ev3lang import __version__, regular
 from ev3lang.plan.plan import Plan
 from ev3lang.runtime import events
 
@@ -59,7 +59,8 @@ def require_free(out: Path) -> None:
         if any(out.iterdir()):
             raise FileExistsError(errno.EEXIST, "the folder is not empty", str(out))
     elif out.exists():
-        raise FileExistsError(errno.EEXIST, "it is a file, not a folder", str(out))
+        kind = regular.kind_of(out)
+        raise FileExistsError(errno.EEXIST, f"it is {kind}, not a folder", str(out))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -68,8 +68,8 @@ def given_weights(
     listen     hears what is trained, or read from the cache instead
     stop       what signals have asked of the run, which raises at once here
     A model trained by the spec is kept in the user's cache, by all that its weights depend on.
-    Raises WeightsError for a checkpoint that doesn't fit and for training that ends in no
-    numbers, OSError where a checkpoint can't be read.
+    Raises WeightsError for a checkpoint that can't be read or doesn't fit, and for training that
+    ends in no numbers.
     """
     weights: dict[str, models.Params] = {}
     warnings = [*of_stored_outputs(plan)]

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import foreign
 from ev3lang.runtime.readers import images
 from ev3lang.runtime.readers.fitting import TEXT, check_declared, fill, memory_dtype
-from ev3lang.runtime.readers.opening import check_size, foreign
+from ev3lang.runtime.readers.opening import check_size
 from ev3lang.runtime.readers.table import Column, Found, Notes, missing_field, shape_of
 from ev3lang.runtime.readers.wanted import Wanted
 

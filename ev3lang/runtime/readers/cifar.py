@@ -10,8 +10,9 @@ import numpy as np
 
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import foreign
 from ev3lang.runtime.readers.fitting import fitted
-from ev3lang.runtime.readers.opening import check_size, file_at, folder_at, foreign, unreadable
+from ev3lang.runtime.readers.opening import check_size, file_at, folder_at, unreadable
 from ev3lang.runtime.readers.table import Column, Found, missing_field, only_named
 from ev3lang.runtime.readers.wanted import Wanted
 

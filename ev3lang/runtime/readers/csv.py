@@ -13,9 +13,10 @@ from pyarrow import csv as pacsv
 
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import cause
 from ev3lang.runtime.readers import arrow
 from ev3lang.runtime.readers.fitting import REALS, STRINGS, TRUTHS
-from ev3lang.runtime.readers.opening import cause, file_at
+from ev3lang.runtime.readers.opening import file_at, unreadable
 from ev3lang.runtime.readers.table import Column, Found
 from ev3lang.runtime.readers.wanted import Wanted
 
@@ -51,6 +52,8 @@ def read(
         types.setdefault(arrow.SPLIT, pa.string())
     try:
         table = _table(path, types, wanted)
+    except OSError as error:
+        raise unreadable(path, error) from error
     except pa.ArrowInvalid as error:
         table = _mended(path, fields, types, wanted, error)
     size = arrow.batch_rows(fields)
@@ -73,6 +76,8 @@ def _names(path: Path) -> list[str]:
         fault = _not_text(path)
         assert fault is not None, "a line that can't be decoded"
         raise fault from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     except csv.Error as error:
         raise DataError(f"{path} has no line of names: {error}", HELP) from error
     for separator, word in OTHER_SEPARATORS.items():

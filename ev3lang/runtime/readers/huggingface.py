@@ -15,8 +15,8 @@ import pyarrow as pa
 from ev3lang import regular
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import FOREIGN, cause, foreign
 from ev3lang.runtime.readers import arrow
-from ev3lang.runtime.readers.opening import FOREIGN, cause, foreign
 from ev3lang.runtime.readers.table import Column, Found
 from ev3lang.runtime.readers.wanted import Wanted
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import foreign
 from ev3lang.runtime.readers.fitting import check_declared, fitted
-from ev3lang.runtime.readers.opening import check_size, file_at, foreign
+from ev3lang.runtime.readers.opening import check_size, file_at
 from ev3lang.runtime.readers.table import (
     Column,
     Found,

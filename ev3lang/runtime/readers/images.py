@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.readers.opening import FOREIGN, cause
+from ev3lang.runtime.foreign import FOREIGN, cause
 from ev3lang.runtime.readers.table import Column, Notes, shape_of
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

@@ -16,8 +16,9 @@ from numpy.lib import format as npy
 
 from ev3lang.catalog.signature import Value
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.foreign import FOREIGN, cause, foreign
 from ev3lang.runtime.readers.fitting import check_declared, fill, memory_dtype
-from ev3lang.runtime.readers.opening import FOREIGN, cause, check_size, file_at, foreign
+from ev3lang.runtime.readers.opening import check_size, file_at
 from ev3lang.runtime.readers.table import (
     Column,
     Found,
@@ -198,6 +199,23 @@ def _check_kept(path: Path, column: Column, array: _Array) -> None:
     kept = memory_dtype(column.type, array.dtype).itemsize
     stored_bytes = min(array.member.compress_size, path.stat().st_size)
     check_size(path, column.name, count * max(array.dtype.itemsize, kept), stored_bytes)
+
+
+def whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive as it is there, whose header is compared with the member's size.
+
+    Raises what zipfile and NumPy do, which `FOREIGN` lists, ValueError for a header of another size
+    and for pickled objects.
+    """
+    with archive.open(member) as opened:
+        dtype, shape, is_fortran = _described(opened)
+        if dtype.hasobject:
+            raise ValueError("it holds pickled Python objects, which could run code when read")
+        size = math.prod(shape) * dtype.itemsize
+        if member.file_size - opened.tell() != size:
+            raise ValueError(f"its header says {list(shape)} numbers of {dtype}, and it has others")
+        data = opened.read()
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _described(opened: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

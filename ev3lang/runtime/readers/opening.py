@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ev3lang import regular
@@ -19,61 +13,6 @@ from ev3lang.runtime.faults import DataError
 LARGE_BYTES = 100 * 2**20
 MOST_UNPACKED = 1000
 """Data of `LARGE_BYTES` that unpack to more than this many times their size are a bomb."""
-
-FOREIGN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What libraries raise for a file that is not what its headers say, each of them somewhere.
-
-RuntimeError includes too deep a recursion and, for an archive, that it is encrypted or of an
-unknown version; ValueError most errors of Arrow, and text that is no UTF-8. Only calls of a
-library stand where these are caught: among our own lines they would hide our mistakes.
-"""
-
-
-@contextmanager
-def foreign(
-    what: object, *errors: type[Exception], help: str = "write the file again"
-) -> Iterator[None]:
-    """Turns what a library raises for a file into a DataError that says why.
-
-    what     the file, and what of it
-    errors   those that the library raises; without any, all of `FOREIGN`
-    """
-    caught = errors or FOREIGN
-    try:
-        yield
-    except DataError:
-        raise
-    except caught as error:
-        raise DataError(f"{what} is damaged: {cause(error)}", help) from error
-
-
-def cause(error: BaseException) -> str:
-    """A library's error in one line: the first of its own, or its name where it says nothing."""
-    if isinstance(error, RecursionError):
-        return "it nests too deep"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    words = str(error).strip().partition("\n")[0][:200]
-    if isinstance(error, LookupError) or not words:
-        return f"{type(error).__name__} {words}".strip()
-    return words
 
 
 def file_at(folder: Path, written: str) -> Path:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ev3lang.catalog.signature import Value
+from ev3lang.runtime.foreign import foreign
 from ev3lang.runtime.readers import arrow
-from ev3lang.runtime.readers.opening import check_size, file_at, foreign
+from ev3lang.runtime.readers.opening import check_size, file_at
 from ev3lang.runtime.readers.table import Column, Found
 from ev3lang.runtime.readers.wanted import Wanted
 
