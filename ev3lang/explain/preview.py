@@ -416,6 +416,7 @@ def _level(fraction: float) -> str:
 def _rule(preview: Preview) -> Iterator[str]:
     evidence = preview.evidence
     yield f"because {evidence.why}"
+    yield from _independence(evidence)
     if evidence.delta is None:
         assert evidence.widths is not None, "rule reference has bounds"
         assess, decide = evidence.widths
@@ -457,6 +458,23 @@ def _rule(preview: Preview) -> Iterator[str]:
         )
 
 
+def _independence(evidence: Prospects) -> Iterator[str]:
+    """What a test takes for independent, where that isn't each example."""
+    match evidence.counts:
+        case "groups":
+            yield "groups are taken for independent of each other, the examples of one are not"
+            if evidence.deciding is None:
+                yield (
+                    "how many there are is known once the data are read: `in 300 groups of up to "
+                    "40 examples` behind the field tells it before"
+                )
+        case "blocks":
+            yield (
+                "blocks are taken for independent of each other, which holds about where they are "
+                "longer than what happens at one time is felt; drift after adapt is beyond any test"
+            )
+
+
 _TESTS = {
     "mcnemar": "exact, by the examples that one model alone gets right",
     "betting": "exact, by bets on paired differences",
@@ -472,7 +490,10 @@ def _title(claim: ClaimProspects, evidence: Prospects) -> str:
     kept = ""
     if claim.clipped is not None and not is_unpaired:
         kept = f", each value kept in {claim.clipped[0]:g} to {claim.clipped[1]:g}"
-    return f"That {claim.objective} is {verb}{margin}{kept}: {how}"
+    of = "" if claim.counts == "examples" else f", each of the {claim.counts} counted as one"
+    if claim.counts == "blocks" and not is_unpaired:
+        how = how.replace("exact, by", "exact for independent blocks, by")
+    return f"That {claim.objective} is {verb}{margin}{kept}: {how}{of}"
 
 
 def _claim(claim: ClaimProspects, preview: Preview) -> Iterator[str]:
@@ -485,7 +506,7 @@ def _claim(claim: ClaimProspects, preview: Preview) -> Iterator[str]:
 
 def _figures(claim: ClaimProspects, preview: Preview) -> Iterator[str]:
     """The table, with a line of headings that stand over several columns above it."""
-    noun = "adapt examples"
+    noun = f"adapt {claim.counts}"
     if preview.is_endless or preview.evidence.rule == "reference":
         noun = "examples a decision"
     rows = [[noun, *(_heading(each, claim) for each in claim.columns)]]
@@ -565,17 +586,24 @@ def _legend(claim: ClaimProspects) -> Iterator[str]:
         return
     unit = "in pp" if claim.unit == "pp" else f"in the unit of {claim.objective}"
     is_out_of_reach = any(None in row.values for row in claim.rows)
-    yield f"gains {unit}" + ("; -: out of reach on so few examples" if is_out_of_reach else "")
+    yield f"gains {unit}" + (
+        f"; -: out of reach on so few {claim.counts}" if is_out_of_reach else ""
+    )
     if "least" in kinds:
-        best = "with no example lost" if claim.test == "mcnemar" else "with every example better"
+        one = {"examples": "example", "groups": "group", "blocks": "block"}[claim.counts]
+        best = "with no example lost" if claim.test == "mcnemar" else f"with every {one} better"
         yield f"least: no smaller gain can be shown, and this one only {best}"
     if "apart" in kinds:
         is_share = claim.has_range and not claim.is_answers
         shares = "; deviations are shares of the range" if is_share else ""
         yield f"what parts the unpaired bounds with a chance of 90%{shares}"
         return
-    if claim.test == "bootstrap":
+    if claim.test == "bootstrap" and claim.counts == "examples":
         differ = f"if its standard error is that of answers which differ on {shown} of the examples"
+    elif claim.counts != "examples":
+        differ = (
+            f"if means of {claim.counts} differ by a standard deviation of {shown} of the range"
+        )
     elif claim.is_answers:
         differ = f"if the models differ on {shown} of the examples"
     else:
@@ -611,8 +639,8 @@ def _proof(guard: GuardProspects, preview: Preview) -> str:
     if guard.needed is None:
         can = "can be proven, approximately: by a bootstrap"
         return can if guard.is_provable else f"can't be proven, not even {best}"
-    needed = f"even {best} it takes {grouped(guard.needed)} adapt examples"
-    if guard.is_provable is None or preview.sizes is None:
+    needed = f"even {best} it takes {grouped(guard.needed)} adapt {preview.evidence.counts}"
+    if guard.is_provable is None or preview.evidence.deciding is None:
         return needed
     can = "can" if guard.is_provable else "can't"
-    return f"{can} be proven: {needed}, and {grouped(preview.sizes['adapt'])} are there"
+    return f"{can} be proven: {needed}, and {grouped(preview.evidence.deciding)} are there"

@@ -306,6 +306,22 @@ class _Spec:
             part = " of all parts of the file" if split.is_pooled else part
             examples = "" if count is None else f", {grouped(count)} examples"
             lines.append(f"  {use} {percent(share.fraction)}{part}{examples}: {USES[use]}")
+        units = None if item is None else item.units
+        if split.method == "grouped":
+            counted = "" if split.groups is None else f", {grouped(split.groups)} of them"
+            most = "" if split.largest is None else f" of up to {grouped(split.largest)} examples"
+            lines.append(
+                f"tests, standard errors and intervals count whole groups{counted}{most}"
+                + ("" if units is None else f" {self.at(units)}")
+            )
+        elif split.block is not None:
+            assert units is not None, "blocks have no default"
+            lines.append(
+                f"tests, standard errors and intervals count blocks of at least {split.block} "
+                f"examples in a row {self.at(units)}; they hold about, for the time that they cover"
+            )
+        elif split.method == "ordered":
+            lines.append("tests and intervals take each example for independent of its neighbours")
         seed = None if item is None else item.seed
         lines.append(self.setting("split seed", seed, str(split.seed), str(split.seed)))
         return lines

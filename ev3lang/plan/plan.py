@@ -776,10 +776,14 @@ class Plan:
 
     @property
     def is_approximate(self) -> bool:
-        """Whether a test of acceptance is a bootstrap, which holds its level only about."""
+        """Whether tests of acceptance hold their level only about: a bootstrap, or blocks of time.
+
+        Blocks are independent as far as what happens at one time is felt no longer than they are.
+        """
         tested = (*self.rule.claims, *self.proven)
-        return not isinstance(self.rule, Reference) and any(
-            claim.test == "bootstrap" for claim in tested
+        has_blocks = self.data.split is not None and self.data.split.block is not None
+        return not isinstance(self.rule, Reference) and (
+            has_blocks or any(claim.test == "bootstrap" for claim in tested)
         )
 
     @property

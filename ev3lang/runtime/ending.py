@@ -114,12 +114,13 @@ def finish(
         )
     warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
     warnings += measured.notes
+    units = {use: each.count for use, each in program.units.items()}
     report = reports.Report(
         name=plan.name,
         spec=source.name,
         device=device.describe(chosen),
         seed=plan.seed,
-        asked=reports.asked(plan, run.sizes),
+        asked=reports.asked(plan, run.sizes, units),
         outcome=run.outcome,
         iterations=run.tally.iterations,
         rule=reports.rule_words(plan),
@@ -128,7 +129,11 @@ def finish(
         changes=tuple(run.tally.changes),
         acceptances=_proven(plan, run, state),
         claim=reports.claim_words(
-            plan, len(run.tally.acceptances), run.outcome, run.deciding_examples
+            plan,
+            len(run.tally.acceptances),
+            run.outcome,
+            run.deciding_examples,
+            units.get("adapt"),
         ),
         front=tuple(member for member, _ in front),
         archived=tuple(archived),

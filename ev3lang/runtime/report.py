@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -234,11 +235,13 @@ class Report:
 # ---------------------------------------------------------------- what was asked
 
 
-def asked(plan: Plan, splits: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
+def asked(
+    plan: Plan, splits: Mapping[str, int], units: Mapping[str, int] = MappingProxyType({})
+) -> tuple[tuple[str, str], ...]:
     """The spec in sentences, each under a heading."""
     return (
         ("task", _task(plan)),
-        ("data", _data(plan, splits)),
+        ("data", _data(plan, splits, units)),
         ("each iteration", _iteration(plan)),
         ("accepting", rule_words(plan)),
         *((("guards", words),) if (words := guard_words(plan)) else ()),
@@ -456,10 +459,13 @@ def baseline_words(baseline: BaselinePlan) -> str:
     )
 
 
-def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -> str:
+def claim_words(
+    plan: Plan, acceptances: int, outcome: Outcome, examples: int, units: int | None = None
+) -> str:
     """What a reader may conclude of all acceptances together.
 
     examples   that a decision is made on
+    units      the groups or blocks that they are; None where each counts by itself
     """
     if not acceptances:
         return (
@@ -483,6 +489,11 @@ def claim_words(plan: Plan, acceptances: int, outcome: Outcome, examples: int) -
         f"The chance that {many} did not improve {names}{margin} is at most "
         f"{_about(plan)}{chance(rule.delta)}, by {_tests(plan)}, on {examples} {kind}"
     )
+    if units is not None:
+        text += f", counted as {units} {unit_words(plan)}"
+        split = plan.data.split
+        if split is not None and split.method == "ordered":
+            text += ", for the time that they cover, if blocks are independent of each other"
     if isinstance(rule, Challenger):
         text = text.replace(_tests(plan), "bets that add up over iterations")
     if "bootstrap" in _kinds(plan):
@@ -503,14 +514,28 @@ def _task(plan: Plan) -> str:
     return f"{plan.explored}: {_listed(goals)}"
 
 
-def _data(plan: Plan, splits: Mapping[str, int]) -> str:
+def _data(plan: Plan, splits: Mapping[str, int], units: Mapping[str, int]) -> str:
     if not splits:
         return f"{plan.data.name} from {plan.data.source}, endless: every batch is fresh"
     parts = ", ".join(f"{splits[use]} to {use}" for use in SPLITS)
     by = plan.data.split.by if plan.data.split is not None else None
     drawn = f", {plan.data.split.method} by {by}" if plan.data.split and by else ""
     total = sum(splits.values())
-    return f"{plan.data.name} from {plan.data.source}, {total} examples: {parts}{drawn}"
+    text = f"{plan.data.name} from {plan.data.source}, {total} examples: {parts}{drawn}"
+    if not units:
+        return text
+    counts = ", ".join(f"{units[use]} in {use}" for use in SPLITS if use in units)
+    return f"{text}; tests and intervals count {unit_words(plan)}, {counts}"
+
+
+def unit_words(plan: Plan) -> str:
+    """What counts as one example in tests and intervals."""
+    split = plan.data.split
+    if split is None or not split.has_units:
+        return "examples"
+    if split.method == "grouped":
+        return f"whole groups by {split.by}"
+    return f"blocks of at least {split.block} examples in a row"
 
 
 def _iteration(plan: Plan) -> str:

@@ -27,6 +27,7 @@ from ev3lang.plan.plan import (
 from ev3lang.runtime import (
     data,
     device,
+    evidence,
     folder,
     streaming,
     teachers,
@@ -162,6 +163,7 @@ def run_together(
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
         whole.check(plan, tables)
+        short = tuple(evidence.shortfall(plan, tables))
         is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
         sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
         externs.try_uses(plan, sizes.values())
@@ -173,7 +175,7 @@ def run_together(
                 where, _ = made[-1]
                 _write_inputs(where, lane, source, dataset.files, chosen, on)
                 lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
-                for what in dataset.lost:
+                for what in (*dataset.lost, *short):
                     lane.listen(Warned(what))
             given = _given(plan, dataset, source, chosen, watch, lanes[0].listen, stop)
             weights = given.weights | teachers.frozen_weights(plan, given.weights)
@@ -225,7 +227,7 @@ def run_together(
         is_alone = len(runs) == 1
         ends = [runs[0].to_the_end(states[0])] if is_alone else to_their_ends(runs, states)
         reports = [
-            finish(started, state, dataset, given.warnings, source, chosen, where)
+            finish(started, state, dataset, (*given.warnings, *short), source, chosen, where)
             for started, state, (where, _) in zip(runs, ends, made, strict=True)
         ]
         return tuple(
