@@ -22,6 +22,7 @@ from ev3lang import __version__, files, regular
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
+from ev3lang.printable import printable, printable_json, printable_lines, written_json
 from ev3lang.signals import Terminated, handled, raise_for
 from ev3lang.source import Source
 
@@ -66,15 +67,15 @@ def _invoke(arguments: Sequence[str]) -> int:
         if document := _document_asked(arguments):
             _print_diagnostics([Diagnostic("usage", error.format_message(), None)], document)
         else:
-            click.echo(f"ev3lang: {error.format_message()}", err=True)
+            _complain(error.format_message())
             if error.ctx is not None:
-                click.echo(f"  see {error.ctx.command_path} --help", err=True)
+                _say(f"  see {error.ctx.command_path} --help", is_error=True)
         return USAGE
     except Terminated:
-        click.echo("ev3lang: terminated", err=True)
+        _complain("terminated")
         _leave(TERMINATED)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("ev3lang: interrupted", err=True)
+        _complain("interrupted")
         _leave(INTERRUPTED)
     except BrokenPipeError:
         raise
@@ -82,7 +83,7 @@ def _invoke(arguments: Sequence[str]) -> int:
         if document := _document_asked(arguments):
             _print_diagnostics([Diagnostic(files.UNREADABLE, _words(error), None)], document)
         else:
-            click.echo(f"ev3lang: {_words(error)}", err=True)
+            _complain(_words(error))
         return FAILURE
     except Exception as error:
         # The one place that catches all: a user reads words and a path, never a traceback.
@@ -199,7 +200,7 @@ def _run(
         )
     except (DataError, DeviceError, MemoryFault, ModuleError, WeightsError) as error:
         shown.close()
-        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        _complain(str(error), error.help)
         is_spec_fault = isinstance(error, (DataError, ModuleError)) and error.is_spec_fault
         return FINDINGS if is_spec_fault else FAILURE
     except OSError as error:
@@ -210,7 +211,7 @@ def _run(
     with suppress(OSError):
         # what the run came to is its status, whether or not anyone reads on
         if is_quiet:
-            click.echo(result.folder)
+            _say(printable(str(result.folder)))
         else:
             show_report(result.report, str(result.folder), sys.stdout)
     if result.stopped is not None:
@@ -244,7 +245,7 @@ def _sweep(
             allow_python=allow_python,
         )
     except DeviceError as error:
-        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        _complain(str(error), error.help)
         return FAILURE
     except OSError as error:
         shown.close()
@@ -253,7 +254,7 @@ def _sweep(
         shown.close()
     with suppress(OSError):
         if is_quiet:
-            click.echo(result.folder)
+            _say(printable(str(result.folder)))
         else:
             show_sweep(result.report, str(result.folder), sys.stdout)
     if result.stopped is not None:
@@ -262,10 +263,12 @@ def _sweep(
 
 
 def _unwritable(what: str, error: OSError) -> int:
-    click.echo(f"ev3lang: the {what}'s files can't be written: {_words(error)}", err=True)
     is_full = errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT", "EFBIG")
     first = "make room there, or " if is_full else ""
-    click.echo(f"  {first}choose another folder with --out", err=True)
+    _complain(
+        f"the {what}'s files can't be written: {_words(error)}",
+        f"{first}choose another folder with --out",
+    )
     return FAILURE
 
 
@@ -333,9 +336,9 @@ def check(
         _write_diagnostics(found, output_format, names, output_file)
     is_document = output_file is None and output_format in DOCUMENTS
     if is_fixing:
-        click.echo(_fixed_words(fixed, found), err=is_document)
+        _say(_fixed_words(fixed, found), is_error=is_document)
     if not is_document:
-        click.echo(f"{_number(len(paths), 'file')} checked: {summary(found)}")
+        _say(f"{_number(len(paths), 'file')} checked: {summary(found)}")
     if files.are_refused(found):
         return FAILURE
     return FINDINGS if has_errors(tuple(found)) else DONE
@@ -459,11 +462,9 @@ def plan(spec: str, settings: tuple[str, ...], output_format: str) -> int:
     first = preview(runs.points[0].plan)
     points = point_costs(runs.points) if runs.is_sweep else ()
     if output_format == "json":
-        import json
-
-        click.echo(json.dumps(document(first, points), indent=2, allow_nan=False))
+        _say(written_json(document(first, points)))
     else:
-        click.echo(explain_preview(first, points))
+        _say(explain_preview(first, points))
     return DONE
 
 
@@ -499,18 +500,18 @@ def fmt(paths: tuple[str, ...], is_check: bool, is_diff: bool, is_explicit: bool
         text = given.spelled(text)
         is_changed = text != given.as_written
         if is_filter and is_writing:
-            click.echo(text.encode(), nl=False)
+            _write_out(text)
         elif is_changed and is_diff:
-            click.echo(_diff(str(path), given.as_written, text).encode(), nl=False)
+            _show_patch(str(path), given.as_written, text)
         elif is_changed and is_check:
-            click.echo(f"would change {path}")
+            _say(f"would change {printable(str(path))}")
         elif is_changed and (is_changed := _is_replaced(path, text, found)):
-            click.echo(f"changed {path}")
+            _say(f"changed {printable(str(path))}")
         changed += is_changed
     _print_diagnostics(found, "text", is_error=True)
     if not (is_filter or is_diff):
         count = _number(len(paths_found), "file")
-        click.echo(f"{count}, {changed} {'changed' if is_writing else 'to change'}")
+        _say(f"{count}, {changed} {'changed' if is_writing else 'to change'}")
     if files.are_refused(found):
         return FAILURE
     return FINDINGS if has_errors(tuple(found)) or (changed and not is_writing) else DONE
@@ -551,16 +552,31 @@ def _formatted(source: Source, *, is_explicit: bool) -> tuple[str | None, tuple[
     return text, parse(source)[1] if text is None else ()
 
 
-def _diff(name: str, before: str, after: str) -> str:
-    """What formatting changes, as `git apply` and `patch` read it."""
+def _show_patch(name: str, before: str, after: str) -> None:
+    """What formatting changes, as `git apply` and `patch` read it.
+
+    Characters that a terminal doesn't show are replaced; whoever wanted to apply the patch is
+    warned that it no longer fits.
+    """
     import difflib
 
     # with their line ends as they are: a carriage return alone ends no line of a patch
     old, new = (list(io.StringIO(text, newline="\n")) for text in (before, after))
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-        for line in difflib.unified_diff(old, new, name, name)
-    )
+    shown = printable(name)
+    is_exact = True
+    for line in difflib.unified_diff(old, new, shown, shown):
+        content = line.removesuffix("\n")
+        end = "\r" if content.endswith("\r") else ""
+        sign, mark = content[:1], files.MARK if content[1:2] == files.MARK else ""
+        text = content[1 + len(mark) : len(content) - len(end)]
+        clean = printable_lines(f"{sign}{text}")
+        is_exact = is_exact and clean == f"{sign}{text}"
+        _write_out(f"{sign}{mark}{clean[1:]}{end}\n", is_clean=True)
+        if not line.endswith("\n"):
+            _write_out("\\ No newline at end of file\n", is_clean=True)
+    if not is_exact:
+        words = "has characters that can't be shown, so its patch does not apply"
+        _complain(f"{name} {words}", f"format it without --diff: ev3lang fmt {name}")
 
 
 # ---------------------------------------------------------------- report, explain
@@ -583,15 +599,23 @@ def report(folder: Path) -> int:
             f"no report.json in {folder}: not the folder of a finished run{so_far}"
         )
     help = "copy the folder again, or run again"
+
+    def shown(document: codec.Json) -> codec.Json:
+        return codec.Json(printable_json(document.value), document.at)
+
     try:
         if is_sweep:
-            swept = codec.load(path, "a report", help, sweep_report.from_document)
+            swept = codec.load(
+                path, "a report", help, lambda each: sweep_report.from_document(shown(each))
+            )
             show_sweep(swept, str(folder), sys.stdout)
         else:
-            found = codec.load(path, "a report", help, run_report.from_document)
+            found = codec.load(
+                path, "a report", help, lambda each: run_report.from_document(shown(each))
+            )
             show_report(found, str(folder), sys.stdout)
     except codec.FormatFault as error:
-        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        _complain(str(error), error.help)
         return FAILURE
     return DONE
 
@@ -614,7 +638,7 @@ def explain(subject: str) -> int:
         near = nearest(subject, (*codes(), *names()))
         hint = f"; did you mean {near}?" if near else ""
         raise click.UsageError(f"{subject!r} is no spec, no built-in and no code{hint}")
-    click.echo(text.rstrip("\n"))
+    _say(text.rstrip("\n"))
     return DONE
 
 
@@ -627,7 +651,7 @@ def _explain_spec(path: Path) -> int:
     if source is not None:
         analysis = analyze(source)
         if not has_errors(analysis.diagnostics):
-            click.echo(explain_spec(analysis))
+            _say(explain_spec(analysis))
             return DONE
         found = analysis.diagnostics
     _print_diagnostics(found, "text", is_error=True)
@@ -692,18 +716,18 @@ def new(
                 file.write(draft.text)
         is_written = True
     except (NewSpecError, DataError) as error:
-        click.echo(f"ev3lang: {error}\n  {error.help}", err=True)
+        _complain(str(error), error.help)
         return FINDINGS if isinstance(error, NewSpecError) else FAILURE
     finally:
         for folder in () if is_written else reversed(made):
             folder.rmdir()
     if out is None:
-        click.echo(draft.text, nl=False)
+        _write_out(draft.text)
     for note in draft.notes:
-        click.echo(note, err=True)
+        _say(printable(note), is_error=True)
     _print_diagnostics(draft.warnings, "text", is_error=True)
     if out is not None:
-        click.echo(f"wrote {out}, checked it and read the data with it")
+        _say(f"wrote {printable(str(out))}, checked it and read the data with it")
     return DONE
 
 
@@ -721,8 +745,11 @@ def _asked_target() -> Callable[[Sequence[str], str], str] | None:
         return None
 
     def ask(candidates: Sequence[str], likeliest: str) -> str:
-        click.echo(f"columns that can be predicted: {', '.join(map(repr, candidates))}", err=True)
-        answer: str = click.prompt("which one is to be predicted?", default=likeliest, err=True)
+        listed = ", ".join(map(repr, candidates))
+        _say(printable(f"columns that can be predicted: {listed}"), is_error=True)
+        # the name itself is the answer, and may have characters that a terminal obeys
+        question = f"which one is to be predicted? [{printable(likeliest)}]"
+        answer: str = click.prompt(question, default=likeliest, show_default=False, err=True)
         return answer
 
     return ask
@@ -768,6 +795,24 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------- writing
+
+
+def _say(text: str, *, is_error: bool = False) -> None:
+    """Writes lines for people, without what a terminal or a CI system would obey."""
+    click.echo(printable_lines(text), err=is_error)
+
+
+def _complain(message: str, help: str | None = None) -> None:
+    """Says on one line of standard error what is wrong, and on the next what to do."""
+    _say(f"ev3lang: {printable(message)}", is_error=True)
+    if help is not None:
+        _say(f"  {printable(help)}", is_error=True)
+
+
+def _write_out(text: str, *, is_clean: bool = False) -> None:
+    """Writes a text for a file or another program as it is; a terminal shows it as `_say` does."""
+    is_exact = is_clean or not sys.stdout.isatty()
+    click.echo((text if is_exact else printable_lines(text)).encode(), nl=False)
 
 
 def _print_diagnostics(
@@ -830,24 +875,29 @@ def _words(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
+def _summary(error: Exception) -> str:
+    """Kind and first line of an exception, without the notes that libraries put below it."""
+    lines = str(error).strip().splitlines()
+    return type(error).__name__ + (f": {lines[0]}" if lines else "")
+
+
 def _report_bug(error: Exception) -> int:
     """Says that it is our fault and where the traceback is."""
     import tempfile
     import traceback
 
     words = "".join(traceback.format_exception(error))
-    last_line = traceback.format_exception_only(error)[-1].strip()
-    click.echo(f"ev3lang: this is a bug in ev3lang, not in your spec: {last_line}", err=True)
+    _complain(f"this is a bug in ev3lang, not in your spec: {_summary(error)}")
     if os.environ.get("EV3LANG_TRACEBACK"):
-        click.echo(words, err=True)
+        _say(words, is_error=True)
         return BUG
     with tempfile.NamedTemporaryFile(
         "w", prefix="ev3lang-traceback-", suffix=".txt", encoding="utf-8", delete=False
     ) as file:
         file.write(f"ev3lang {__version__}, Python {sys.version}\n{words}")
-    click.echo(
-        f"Please report it with the spec and the file {file.name}; "
+    _say(
+        f"Please report it with the spec and the file {printable(file.name)}; "
         "EV3LANG_TRACEBACK=1 shows the same here.",
-        err=True,
+        is_error=True,
     )
     return BUG

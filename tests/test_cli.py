@@ -202,6 +202,31 @@ def test_a_bug_says_how_to_report_it(spec: Path) -> None:
     assert "ZeroDivisionError" in Path(file[1]).read_text()
 
 
+def test_a_bug_in_what_jax_computes_names_the_error_not_the_note_of_jax(spec: Path) -> None:
+    program = (
+        "import jax, jax.numpy as jnp, ev3lang.cli as cli\n"
+        "cli._overrides = lambda settings: jax.jit(lambda x: x.reshape(7))(jnp.ones(3))\n"
+        "cli.main(['check', 'iris.ev3'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=spec.parent,
+        env={**os.environ, "TMPDIR": str(spec.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 70
+    first = complaint(done).splitlines()[0]
+    assert first.startswith(
+        "ev3lang: this is a bug in ev3lang, not in your spec: TypeError: cannot reshape array"
+    )
+    assert "JAX" not in done.stderr
+    file = re.search(r"the file (\S+\.txt)", done.stderr)
+    assert file is not None
+    assert "in <lambda>" in Path(file[1]).read_text()
+
+
 # ---------------------------------------------------------------- check
 
 

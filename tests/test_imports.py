@@ -30,6 +30,7 @@ class Room:
 # In order: a room imports itself and those above it.
 ROOMS = (
     Room("source", {"attrs"}),
+    Room("printable"),
     Room("outcome"),
     Room("regular"),
     Room("signals", {"attrs"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from typing import TypeAlias
 import attrs
 
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, Edit, Fix
+from ev3lang.printable import printable, printable_lines
 from ev3lang.source import Position, Source, Span
 
 # A line of output as (text, style) pieces, so that colour never changes what is laid out where.
@@ -29,13 +29,6 @@ WHOLE_SPAN_LINES = 4
 LEAST_CODE_CELLS = 24
 
 JOINER, EMOJI_STYLE = "\u200d", "\ufe0f"
-
-# What would move the cursor, reorder the line, vanish or fail to encode. Joiners stay: emoji and
-# several scripts are written with them.
-UNSHOWABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff"
-    r"\ud800-\udfff]"
-)
 
 
 def render(
@@ -89,13 +82,13 @@ def _concise(diagnostics: Sequence[Diagnostic], color: bool) -> str:
 def _headline(diagnostic: Diagnostic, separator: str) -> Pieces:
     return [
         (f"{diagnostic.severity}[{diagnostic.code}]", STYLES[diagnostic.severity]),
-        (separator + _shown(diagnostic.message), PLAIN),
+        (separator + printable(diagnostic.message), PLAIN),
     ]
 
 
 def _address(span: Span) -> str:
     first = span.first
-    return f"{_shown(span.source.name)}:{first.line}:{first.column}"
+    return f"{printable(span.source.name)}:{first.line}:{first.column}"
 
 
 # ---------------------------------------------------------------- people
@@ -197,7 +190,7 @@ class _Page:
         """`= help: …`, wrapped under its first word."""
         indent = self.gutter + 3 + len(word) + 2
         wrapped = textwrap.wrap(
-            _shown(" ".join(text.split())),
+            printable(" ".join(text.split())),
             max(self.width - indent, LEAST_CODE_CELLS),
             break_long_words=False,
             break_on_hyphens=False,
@@ -245,7 +238,7 @@ def _excerpts(diagnostic: Diagnostic) -> list[tuple[Span, list[_Mark]]]:
     excerpts: dict[Source, tuple[Span, list[_Mark]]] = {}
     for span, sign, mark_style, text in places:
         _, marks = excerpts.setdefault(span.source, (span, []))
-        marks.extend(_marks(span, sign, mark_style, _shown(text)))
+        marks.extend(_marks(span, sign, mark_style, printable(text)))
     return list(excerpts.values())
 
 
@@ -424,7 +417,7 @@ def _parts(text: str) -> list[str]:
     """What is shown for each character: tabs as spaces, the unshowable as a replacement."""
     parts: list[str] = []
     column = 0
-    for index, piece in enumerate(_shown(text, keep="\t").split("\t")):
+    for index, piece in enumerate(printable_lines(text).split("\t")):
         if index:
             parts.append(" " * (TAB_STOP - column % TAB_STOP))
             column += len(parts[-1])
@@ -444,10 +437,6 @@ def _columns(parts: Sequence[str]) -> tuple[int, ...]:
         joined += part
         columns.append(max(columns[-1], start + _cells(joined)))
     return tuple(columns)
-
-
-def _shown(text: str, keep: str = "") -> str:
-    return UNSHOWABLE.sub(lambda match: match[0] if match[0] in keep else "\ufffd", text)
 
 
 def _cells(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ import attrs
 from ev3lang import __version__
 from ev3lang.diagnostics.diagnostic import Diagnostic, Fix, count
 from ev3lang.diagnostics.page import meaning, page
+from ev3lang.printable import printable, printable_lines, written_json
 from ev3lang.source import Source, Span
 
 SARIF_SCHEMA = (
@@ -55,8 +55,7 @@ def _digest(*parts: str) -> str:
 
 
 def _document(value: Any) -> str:
-    # ASCII alone: the document is valid under any encoding of the standard output.
-    return json.dumps(value, indent=2) + "\n"
+    return written_json(value) + "\n"
 
 
 def _file(source: Source) -> str | None:
@@ -154,13 +153,11 @@ def _command(diagnostic: Diagnostic, files: Sequence[str]) -> str:
 
 
 def _data(text: str) -> str:
-    # A lone surrogate, as a file's name may hold, has no UTF-8.
-    text = text.encode("utf-8", "replace").decode()
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable_lines(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(printable(text)).replace(":", "%3A").replace(",", "%2C")
 
 
 # ---------------------------------------------------------------- GitLab
@@ -264,7 +261,7 @@ def _result(case: ElementTree.Element, diagnostic: Diagnostic) -> None:
 
 
 def _xml(text: str) -> str:
-    return NO_XML.sub("\ufffd", text)
+    return NO_XML.sub("\ufffd", printable_lines(text))
 
 
 # ---------------------------------------------------------------- SARIF

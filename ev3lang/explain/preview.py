@@ -14,6 +14,7 @@ from ev3lang.explain.values import counted, duration, grouped, listed, percent
 from ev3lang.plan.growing import Alternative, GrowthCost, StageCost
 from ev3lang.plan.prospects import ClaimProspects, Column, GuardProspects, Prospects
 from ev3lang.plan.show import CandidateCost, PointCost, Preview
+from ev3lang.printable import printable
 
 WIDTH = 96
 
@@ -62,12 +63,12 @@ def _section(title: str, lines: Iterable[str]) -> str:
     A line that starts with two blanks is a row of a table and stays whole.
     """
     found = []
-    for line in lines:
+    for line in map(printable, lines):
         if line.startswith("  "):
             found.append(line.rstrip())
         else:
             found.append(textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="    "))
-    return "\n".join([title, *found]) if found else ""
+    return "\n".join([printable(title), *found]) if found else ""
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

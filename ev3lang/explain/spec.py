@@ -21,6 +21,7 @@ from ev3lang.check.power import DEFAULT_CONFIDENCE
 from ev3lang.check.resolve import resolve
 from ev3lang.diagnostics.diagnostic import NOT_BUILT
 from ev3lang.explain.values import counted, grouped, listed, percent, written
+from ev3lang.printable import printable
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_amount, write_expression, write_type
@@ -82,9 +83,9 @@ def _competition(assess: float, decide: float) -> tuple[str, ...]:
 
 def _section(title: str, lines: Iterable[str]) -> str:
     """A heading and what stands under it; a line keeps its indent, its rest hangs by two."""
-    found = [title]
+    found = [printable(title)]
     for line in lines:
-        inside = line.lstrip(" ")
+        inside = printable(line.lstrip(" "))
         indent = " " * (2 + len(line) - len(inside))
         found.append(
             textwrap.fill(

@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ev3lang.diagnostics.suggest import nearest
-from ev3lang.new.names import Names, quoted, shown
+from ev3lang.new.names import Names, shown
 from ev3lang.new.table import Column, NewSpecError, Table
+from ev3lang.syntax.write import write_string
 
 Task: TypeAlias = Literal["classification", "regression"]
 
@@ -56,7 +57,7 @@ class Field:
         if self.origin is None:
             return f"{self.name}: {self.type}"
         if isinstance(self.origin, str):
-            return f"{self.name}: {self.type} from {quoted(self.origin)}"
+            return f"{self.name}: {self.type} from {write_string(self.origin)}"
         return f"{self.name}: {self.type} from columns {self.origin[0]} to {self.origin[1]}"
 
 

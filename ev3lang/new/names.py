@@ -1,4 +1,4 @@
-"""Names of the language for what files call their columns, and texts in quotes."""
+"""Names of the language for what files call their columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ev3lang.syntax.tables import tables
 
 _LONGEST_NAME = 40
 _LONGEST_SHOWN = 60
-_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
 
 
 @attrs.define
@@ -49,18 +48,6 @@ def _built_in() -> frozenset[str]:
     """What a field may hide, but better doesn't where the spec around it calls it."""
     every = (index.FUNCTIONS, index.LAYERS, index.OPTIMIZERS, index.SOURCES, index.OPERATORS)
     return frozenset(name for each in every for name in each) | {"accepted", "true", "false"}
-
-
-def quoted(text: str) -> str:
-    """A string of the language."""
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(char: str) -> str:
-    if char in _ESCAPED:
-        return _ESCAPED[char]
-    is_plain = char.isprintable() or ord(char) > 0xFFFF
-    return char if is_plain else f"\\u{ord(char):04x}"
 
 
 def shown(text: str) -> str:

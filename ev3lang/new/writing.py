@@ -9,10 +9,11 @@ import attrs
 
 from ev3lang.check.data import DEFAULT_BATCH, DEFAULT_SHARES
 from ev3lang.new.choosing import Choice, Field
-from ev3lang.new.names import Names, quoted, shown
+from ev3lang.new.names import Names, shown
 from ev3lang.new.table import NewSpecError, Table
 from ev3lang.source import Source
 from ev3lang.syntax.format import format_source
+from ev3lang.syntax.write import write_string
 
 TRAIN = ("train", "training")
 VALID = ("validation", "valid", "val", "dev")
@@ -93,7 +94,7 @@ def _text(name: str, table: Table, path: str | None, choice: Choice, names: Name
         names.new, ("examples", "net", "guess", "loss_of_net", "goal")
     )
     call = ", ".join(
-        ([] if path is None else [quoted(path)]) + [table.options] * bool(table.options)
+        ([] if path is None else [write_string(path)]) + [table.options] * bool(table.options)
     )
     inputs = _wrapped(each.name for each in choice.inputs)
     input_ = f"[{inputs}]" if len(choice.inputs) > 1 else inputs

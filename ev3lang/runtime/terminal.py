@@ -12,14 +12,16 @@ from itertools import pairwise
 from typing import IO, Protocol
 
 import attrs
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from ev3lang.diagnostics.figures import chance, log_chance, share, share_cell
 from ev3lang.plan.plan import ObjectivePlan, Plan
 from ev3lang.plan.work import parameters
+from ev3lang.printable import printable, printable_lines, without_commands
 from ev3lang.runtime.events import (
     Closed,
     Compiled,
@@ -80,18 +82,33 @@ def display(stream: IO[str], *, is_quiet: bool) -> Display:
 def show_report(report: Report, folder: str, stream: IO[str]) -> None:
     """Writes the report so that it can be read without the spec."""
     console = _console(stream)
-    _show(console, stream, _report_parts(report, folder, console.width))
+    _show(console, stream, _report_parts(report, printable(folder), console.width))
 
 
 def _show(console: Console, stream: IO[str], parts: Iterable[RenderableType]) -> None:
     with console.capture() as capture:
         for part in parts:
             console.print(part)
+    # a cell that was wrapped may begin a line with any of its words
+    lines = without_commands(capture.get()).splitlines()
     # cells are padded to their column's width, lines need not end so
-    stream.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+    stream.writelines(line.rstrip() + "\n" for line in lines)
 
 
 class _Console(Console):
+    """A console that shows no text from outside as anything but text."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        if isinstance(renderable, str):
+            renderable = printable_lines(renderable)
+        elif isinstance(renderable, Text):
+            renderable = renderable.copy()
+            # as many characters as before: styles stay where they were
+            renderable.plain = printable_lines(renderable.plain)
+        return super().render(renderable, options)
+
     def on_broken_pipe(self) -> None:
         # rich would end the process, and hours of training with it
         raise BrokenPipeError
@@ -202,7 +219,7 @@ class _Lines:
         if not self._has_reader:
             return
         try:
-            self._console.print(Text(text))
+            self._console.print(Text(printable(text)))
             self._console.file.flush()
         except OSError:
             # `ev3lang run … | head`, a terminal that was closed: the run goes on without a reader
@@ -279,7 +296,9 @@ class _LiveDisplay:
                 self._reset(_point_title(event))
             case PointEnded():
                 self._live.stop()
-                self._console.print(Text(_point_line(event), BAD if event.is_failed else ""))
+                self._console.print(
+                    Text(printable(_point_line(event)), BAD if event.is_failed else "")
+                )
             case RunStarted():
                 self._started = event
                 self._sizes = _first_sizes(event.plan)
@@ -300,12 +319,12 @@ class _LiveDisplay:
                 pass
             case Warned():
                 # above the table, where it stays
-                self._console.print(Text(f"warning: {event.what}", style=BAD))
+                self._console.print(Text(printable(f"warning: {event.what}"), style=BAD))
             case RunEnded():
                 self._status = event.outcome.words
                 self._draw()
             case Measuring():
-                self._status = event.what
+                self._status = printable(event.what)
                 self._draw()
             case Training():
                 self._status = self._training.text(event)
@@ -814,7 +833,7 @@ def _matrix(rows: Sequence[Sequence[float]]) -> Table:
 def show_sweep(report: SweepReport, folder: str, stream: IO[str]) -> None:
     """Writes the table over all points of a sweep."""
     console = _console(stream)
-    _show(console, stream, _sweep_parts(report, folder, console.width))
+    _show(console, stream, _sweep_parts(report, printable(folder), console.width))
 
 
 def _sweep_parts(report: SweepReport, folder: str, width: int) -> Iterable[RenderableType]:

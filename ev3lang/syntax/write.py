@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ev3lang.printable import printable
 from ev3lang.syntax import tree
 from ev3lang.syntax.spacing import SIGN, Word, join
 
@@ -19,7 +20,7 @@ _BINDING = {
     "negate": 8,
     "^": 9,
 }
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\u000d"})
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
 
 _OPEN, _CLOSE = Word("LPAR", "("), Word("RPAR", ")")
 _OPEN_LIST, _CLOSE_LIST = Word("LSQB", "["), Word("RSQB", "]")
@@ -29,6 +30,19 @@ _COMMA, _COLON = Word("COMMA", ","), Word("COLON", ":")
 def write_expression(expression: tree.Expression) -> str:
     """The expression on one line, with single spaces and no needless parentheses."""
     return join(_words(expression, 0))
+
+
+def write_string(value: str) -> str:
+    """The string in quotes; what no editor or terminal would show is escaped."""
+    # two of them in a row begin the commands of some CI systems
+    return f'"{"".join(map(_escaped, value))}"'.replace("##", "#\\u0023")
+
+
+def _escaped(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    # what can't be shown lies within the characters that have four hexadecimal digits
+    return char if printable(char) == char else f"\\u{ord(char):04x}"
 
 
 def write_type(type_: tree.TypeExpression) -> str:
@@ -83,7 +97,7 @@ def _bare_words(expression: tree.Expression) -> Iterator[Word]:
         case tree.Number():
             yield Word("NUMBER", write_number(expression))
         case tree.String(value=value):
-            yield Word("STRING", f'"{value.translate(_ESCAPES)}"')
+            yield Word("STRING", write_string(value))
         case tree.ListOf(items=items):
             yield _OPEN_LIST
             yield from _listed(items, lambda item: _words(item, 0))

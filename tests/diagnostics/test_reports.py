@@ -19,6 +19,7 @@ from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, Edit, Fix, Label
 from ev3lang.diagnostics.page import codes, meaning, page
 from ev3lang.diagnostics.render import render
 from ev3lang.diagnostics.reports import REPORTS, fingerprint, fingerprints
+from ev3lang.printable import printable, printable_lines
 from ev3lang.source import Source, Span
 
 SPEC = """\
@@ -266,9 +267,9 @@ def test_whatever_stands_in_names_and_words_is_one_command(name: str, message: s
     written = report("github", Diagnostic("some-fault", message, span))
     assert written.count("\n") == 1
     kind, properties, data = parsed_any(written[:-1])
-    assert (kind, unescaped(data)) == ("error", message)
+    assert (kind, unescaped(data)) == ("error", printable_lines(message))
     if not name.startswith("--"):
-        assert Path(properties["file"]) == Path(f"{name}.ev3")
+        assert Path(properties["file"]) == Path(printable(f"{name}.ev3"))
 
 
 def parsed_any(line: str) -> tuple[str, dict[str, str], str]:
