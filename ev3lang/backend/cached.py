@@ -22,8 +22,12 @@ from ev3lang.plan.plan import (
     Forward,
     FusedPlan,
     Plan,
+    Weights,
     fields_of,
+    holding,
     models_of,
+    rewritten,
+    subexpressions,
 )
 from ev3lang.plan.simplify import stable
 
@@ -65,14 +69,22 @@ def outputs(plan: Plan, given: Mapping[str, Params], data: Data) -> Outputs:
 
 
 def _applications(expr: Expr, frozen: frozenset[str], moving: frozenset[str]) -> Iterator[Forward]:
-    if isinstance(expr, Forward) and frozen.issuperset(models_of(expr)):
-        read = fields_of(expr)
-        if read and moving.isdisjoint(read):
-            yield expr
-            return
-    if isinstance(expr, (Apply, Forward)):
-        for part in expr.inputs:
-            yield from _applications(part, frozen, moving)
+    def is_moved(part: Expr) -> bool:
+        is_other = isinstance(part, (Forward, Weights)) and part.model not in frozen
+        return is_other or (isinstance(part, Field) and part.name in moving)
+
+    moved = holding(expr, wanted=is_moved)
+    reading = holding(expr, wanted=lambda part: isinstance(part, Field))
+
+    def is_ready(part: Expr) -> bool:
+        return isinstance(part, Forward) and part in reading and part not in moved
+
+    def inside(part: Expr) -> tuple[Expr, ...]:
+        return part.inputs if isinstance(part, (Apply, Forward)) and not is_ready(part) else ()
+
+    for part in subexpressions(expr, inside=inside):
+        if isinstance(part, Forward) and is_ready(part):
+            yield part
 
 
 @attrs.define(eq=False)
@@ -134,16 +146,14 @@ def reading(fused: FusedPlan, found: Outputs) -> FusedPlan:
         plan=attrs.evolve(
             plan,
             descents=tuple(
-                attrs.evolve(each, loss=rewritten(each.loss, found)) for each in plan.descents
+                attrs.evolve(each, loss=with_columns(each.loss, found)) for each in plan.descents
             ),
         ),
     )
 
 
-def rewritten(expr: Expr, found: Outputs) -> Expr:
+def with_columns(expr: Expr, found: Outputs) -> Expr:
     """The expression with every application that has a column replaced by it."""
-    if isinstance(expr, Forward) and expr in found:
-        return found[expr]
-    if isinstance(expr, (Apply, Forward)):
-        return attrs.evolve(expr, inputs=tuple(rewritten(part, found) for part in expr.inputs))
-    return expr
+    return rewritten(
+        expr, lambda old, new: found.get(old, new) if isinstance(old, Forward) else new
+    )

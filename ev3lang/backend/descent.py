@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from ev3lang.backend import expressions
 from ev3lang.backend.augmentations import PARTNER, WEIGHT
 from ev3lang.backend.expressions import Memo, Networks
-from ev3lang.plan.plan import Apply, Expr, Forward, fields_of
+from ev3lang.plan.plan import (
+    Apply,
+    Expr,
+    Forward,
+    fields_of,
+    holding,
+    inner_first,
+    reads,
+)
 
 Array = jax.Array
 Fields = dict[str, Array]
@@ -46,22 +54,55 @@ def _mean(
     expr: Expr, fields: Fields, networks: Networks, memo: Memo, weight: Array | None
 ) -> Array:
     """The weighted mean of an expression, its terms each over the examples that know it."""
+    partial = holding(expr, wanted=reads(partial_fields(expr, fields)))
+
+    def terms(part: Expr) -> tuple[Expr, ...]:
+        return _averaged_in(part) if part in partial else ()
+
+    means: dict[Expr, Array] = {}
+    for part in inner_first(expr, inside=terms):
+        if not terms(part):
+            means[part] = _mean_of_term(part, fields, networks, memo, weight)
+            continue
+        assert isinstance(part, Apply), "only an operator's operands are averaged by themselves"
+        inputs = [
+            means[each]
+            if each in terms(part)
+            else expressions.evaluate(each, fields, networks, memo)
+            for each in part.inputs
+        ]
+        match part.function, inputs:
+            case "+", [first, second]:
+                means[part] = first + second
+            case "-", [first, second]:
+                means[part] = first - second
+            case "*", [first, second]:
+                means[part] = first * second
+            case "/", [first, second]:
+                means[part] = first / second
+            case _, [only]:
+                means[part] = -only
+    return means[expr]
+
+
+def _averaged_in(expr: Expr) -> tuple[Expr, ...]:
+    """What of a sum, or of a product with what no example has a part in, is averaged by itself."""
+    if not isinstance(expr, Apply):
+        return ()
+    match expr.function, expr.inputs:
+        case (("+" | "-" | "negate"), parts):
+            return parts
+        case "*", (factor, part) if factor.level != "example":
+            return (part,)
+        case (("*" | "/"), (part, factor)) if factor.level != "example":
+            return (part,)
+    return ()
+
+
+def _mean_of_term(
+    expr: Expr, fields: Fields, networks: Networks, memo: Memo, weight: Array | None
+) -> Array:
     partial = partial_fields(expr, fields)
-    if partial and isinstance(expr, Apply):
-        values = expr.inputs
-        match expr.function:
-            case "+" | "-":
-                first, second = (_mean(each, fields, networks, memo, weight) for each in values)
-                return first + second if expr.function == "+" else first - second
-            case "negate":
-                return -_mean(values[0], fields, networks, memo, weight)
-            case "*" if values[0].level != "example":
-                factor = expressions.evaluate(values[0], fields, networks, memo)
-                return factor * _mean(values[1], fields, networks, memo, weight)
-            case "*" | "/" if values[1].level != "example":
-                factor = expressions.evaluate(values[1], fields, networks, memo)
-                mean = _mean(values[0], fields, networks, memo, weight)
-                return mean * factor if expr.function == "*" else mean / factor
     value = expressions.evaluate(expr, fields, networks, memo)
     if not partial:
         # What is the same for all examples is shared between own and partner too.

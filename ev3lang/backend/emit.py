@@ -278,7 +278,7 @@ def _over(ground: _Ground, fused: FusedPlan, given: Mapping[str, Params]) -> Pro
     )
 
     def begun(key: Array, baseline: BaselinePlan) -> plain.Course:
-        baseline = attrs.evolve(baseline, loss=cached.rewritten(stable(baseline.loss), outputs))
+        baseline = attrs.evolve(baseline, loss=cached.with_columns(stable(baseline.loss), outputs))
         return plain.Course(
             begin=lambda: begin_plain(seen, dict(given), key, baseline),
             advance=lambda training, until: advance_plain(

@@ -28,9 +28,11 @@ from ev3lang.plan.plan import (
     Mean,
     ModelPlan,
     Weights,
-    models_of,
+    holding,
+    inner_first,
     parts_of,
     subexpressions,
+    uses,
 )
 from ev3lang.plan.work import rows_at_once
 
@@ -168,34 +170,35 @@ def evaluate(
                expressions evaluated with one memo share what they have in common
     """
     memo = {} if memo is None else memo
-    if expr in memo:
-        return memo[expr]
-    value: Any
+    for part in inner_first(expr, known=memo):
+        if not isinstance(part, Weights):
+            memo[part] = _computed(part, fields, networks, memo)
+    return memo[expr]
+
+
+def _computed(expr: Expr, fields: Mapping[str, Array], networks: Networks, memo: Memo) -> Any:
+    """The value of an expression from the values of what it is made of."""
     match expr:
         case Constant():
-            value = expr.value
+            return expr.value
         case Field():
-            value = fields[expr.name]
+            return fields[expr.name]
         case Forward():
-            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
-            wide = [
-                _numbers(part, each.type) for part, each in zip(parts, expr.inputs, strict=True)
-            ]
-            value = networks.apply(expr.model, _join(wide, networks.plans[expr.model]))
+            wide = [_numbers(memo[each], each.type) for each in expr.inputs]
+            return networks.apply(expr.model, _join(wide, networks.plans[expr.model]))
         case Mean():
-            value = mean(evaluate(expr.value, fields, networks, memo))
+            return mean(memo[expr.value])
         case Apply(function=function, inputs=(Weights(model=model),)):
-            value = networks.fact(function, model)
+            return networks.fact(function, model)
         case Apply() if expr.function in networks.externs:
-            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
-            value = externs.call(networks.externs[expr.function], expr, parts)
+            parts = [memo[each] for each in expr.inputs]
+            return externs.call(networks.externs[expr.function], expr, parts)
         case Apply():
-            parts = [evaluate(part, fields, networks, memo) for part in expr.inputs]
+            parts = [memo[each] for each in expr.inputs]
             value = _folded(expr.function, parts)
-            if value is None:
-                value = TABLE[expr.function](*parts, **keywords(expr))
-    memo[expr] = value
-    return memo[expr]
+            return TABLE[expr.function](*parts, **keywords(expr)) if value is None else value
+        case Weights():
+            raise AssertionError("weights are read by the function that is applied to them")
 
 
 def _folded(function: str, parts: list[Any]) -> int | float | None:
@@ -248,19 +251,12 @@ def mean(value: Array) -> Array:
 def applications(exprs: Iterable[Expr], models: Iterable[str]) -> tuple[Forward, ...]:
     """The distinct applications of the named models in expressions, in order of appearance."""
     names = frozenset(models)
-    found = {
-        part: None
-        for expr in exprs
-        for part in subexpressions(expr)
-        if isinstance(part, Forward) and part.model in names
-    }
-    return tuple(found)
+    parts = subexpressions(*exprs)
+    return tuple(each for each in parts if isinstance(each, Forward) and each.model in names)
 
 
 def independent_parts(expr: Expr, models: frozenset[str]) -> Iterator[Expr]:
     """The largest parts of an expression that use none of the named models."""
-    if models.isdisjoint(models_of(expr)):
-        yield expr
-    else:
-        for part in parts_of(expr):
-            yield from independent_parts(part, models)
+    moving = holding(expr, wanted=uses(models))
+    parts = subexpressions(expr, inside=lambda part: parts_of(part) if part in moving else ())
+    return (part for part in parts if part not in moving)

@@ -29,7 +29,8 @@ from ev3lang.plan.plan import (
     Forward,
     Plan,
     TrainedBy,
-    models_of,
+    Weights,
+    holding,
     subexpressions,
 )
 
@@ -75,11 +76,10 @@ def try_uses(plan: Plan, counts: Iterable[int]) -> None:
     """
     called = {extern.function: extern for extern in plan.externs if not extern.is_host}
     begun = [model.start.loss for model in plan.models if isinstance(model.start, TrainedBy)]
-    descended = {part for loss in (*plan.losses, *begun) for part in _with_gradient(loss)}
+    descended = set(_with_gradient(*plan.losses, *begun))
     uses = {
         part: called[part.function]
-        for value in plan.values
-        for part in subexpressions(value)
+        for part in subexpressions(*plan.values)
         if isinstance(part, Apply) and part.function in called
     }
     for use, extern in uses.items():
@@ -130,21 +130,18 @@ def _try_gradient(extern: Extern, use: Apply, given: Sequence[jax.ShapeDtypeStru
         raise broken(_words(extern), extern.target, "taking its gradient", error) from error
 
 
-def _with_gradient(expr: Expr) -> Iterator[Expr]:
-    """The parts of a loss through which a gradient flows to a model."""
-    if not models_of(expr):
-        return
-    yield expr
-    if isinstance(expr, Forward):
-        parts: tuple[Expr, ...] = expr.inputs
-    elif isinstance(expr, Apply):
-        entry = FUNCTIONS.get(expr.function)
+def _with_gradient(*losses: Expr) -> Iterator[Expr]:
+    """The parts of losses through which a gradient flows to a model."""
+    moving = holding(*losses, wanted=lambda part: isinstance(part, (Forward, Weights)))
+
+    def inside(expr: Expr) -> tuple[Expr, ...]:
+        if expr not in moving or not isinstance(expr, (Forward, Apply)):
+            return ()
+        entry = FUNCTIONS.get(expr.function) if isinstance(expr, Apply) else None
         is_open = entry is None or entry.is_differentiable
-        parts = expr.inputs if is_open and expr.type.kind != "bool" else ()
-    else:
-        parts = ()
-    for part in parts:
-        yield from _with_gradient(part)
+        return expr.inputs if is_open and expr.type.kind != "bool" else ()
+
+    return (part for part in subexpressions(*losses, inside=inside) if part in moving)
 
 
 def record(plan: Plan) -> list[dict[str, str | None]]:

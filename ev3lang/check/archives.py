@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from ev3lang.check import declarations, errors, expressions, growth, judging, models, typed
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
@@ -125,5 +125,5 @@ def review(
 
 def _uses(checking: Checking, value: typed.Expr, archives: Collection[str]) -> list[typed.Forward]:
     """Where a value applies an archive."""
-    parts = walk(expand(value, checking.values, {}))
+    parts = walk(checking.written_out(value))
     return [each for each in parts if isinstance(each, typed.Forward) and each.model in archives]

@@ -10,7 +10,7 @@ from ev3lang.catalog.signature import Option, Type, Value
 from ev3lang.catalog.units import UNITS
 from ev3lang.check import errors, typed
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_number
@@ -80,10 +80,12 @@ def is_within(option: Option, value: float) -> bool:
 
 def known_number(checking: Checking, expr: typed.Expr) -> float | None:
     """The number an expression comes to, None where it depends on a parameter or an example."""
+    if expr.facts.level != "constant":
+        return None
     if any(isinstance(each, typed.Parameter) for each in walk(expr)):
         return None
-    expanded = expand(expr, checking.values, {})
-    return expanded.value if isinstance(expanded, typed.Constant) else None
+    number = checking.written_out(expr)
+    return number.value if isinstance(number, typed.Constant) else None
 
 
 _COUNTS = {"steps": "steps", "pixels": "pixels", "factor": "a factor, such as `2x`"}

@@ -9,6 +9,8 @@ from typing import TypeVar
 import attrs
 
 from ev3lang.check import errors, typed
+from ev3lang.check.expand import Expansion
+from ev3lang.check.mixtures import Mixtures
 from ev3lang.check.resolve import FieldSymbol, ResolvedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Span
@@ -40,18 +42,36 @@ class Checking:
     values: dict[str, typed.Expr | None] = attrs.field(factory=dict)
     losses: dict[str, typed.LossInfo | None] = attrs.field(factory=dict)
     optimizers: dict[str, typed.OptimizerInfo | None] = attrs.field(factory=dict)
+    mixtures: Mixtures = attrs.field(factory=Mixtures)
     _open: list[tree.Name] = attrs.field(factory=list)
+    _expansion: Expansion = attrs.field(init=False)
     _known: set[Diagnostic] = attrs.field(init=False)
 
     @_known.default
     def _known_at_first(self) -> set[Diagnostic]:
         return set(self.found)
 
+    @_expansion.default
+    def _expansion_of_values(self) -> Expansion:
+        return Expansion(self.values)
+
+    def written_out(self, expr: typed.Expr) -> typed.Expr:
+        """The expression without names and parameters, as far as arguments are known.
+
+        Raises `expand.TooLarge` of one that was not inferred before.
+        """
+        return self._expansion.of(expr)
+
     def report(self, diagnostic: Diagnostic) -> None:
         """Keep a diagnostic, once: a faulty part may be looked at from several sides."""
         if diagnostic not in self._known:
             self._known.add(diagnostic)
             self.found.append(diagnostic)
+
+    def report_first(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic unless there is one with its code: others would be its echoes."""
+        if all(each.code != diagnostic.code for each in self.found):
+            self.report(diagnostic)
 
     @contextmanager
     def opening(self, name: tree.Name, use: tree.Node) -> Iterator[bool]:

@@ -15,7 +15,7 @@ from ev3lang.catalog.signature import SCALARS, Type
 from ev3lang.check import errors, expressions, operators, typed, types
 from ev3lang.check.arguments import fits_number, known_number
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.check.resolve import FieldSymbol
 from ev3lang.syntax import tree
 
@@ -364,7 +364,7 @@ def _derived(
     declared = None if item.type is None else types.type_of(checking, item.type)
     if expr is None or (item.type is not None and declared is None):
         return None
-    parts = list(walk(expand(expr, checking.values, {})))
+    parts = list(walk(checking.written_out(expr)))
     if any(isinstance(each, typed.Forward | typed.Weights) for each in parts):
         checking.report(errors.derived_from_model(item.value.span))
         return None

@@ -93,6 +93,19 @@ def too_deep(span: Span, most: int) -> Diagnostic:
     )
 
 
+def expression_too_large(span: Span, size: str) -> Diagnostic:
+    """An expression that, written out, is more than can be compiled.
+
+    size   such as `more than 400 levels`
+    """
+    return Diagnostic(
+        code="expression-too-large",
+        message=f"with all names written out, this has {size}",
+        span=span,
+        help="say the same in fewer steps, or with fewer different arguments",
+    )
+
+
 def unused(name: tree.Name, what: str) -> Diagnostic:
     """A declaration that nothing reads."""
     return Diagnostic(

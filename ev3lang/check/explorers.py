@@ -11,7 +11,7 @@ from ev3lang.catalog.optimizers import FIXED
 from ev3lang.check import errors, judging, operations, typed
 from ev3lang.check.amounts import ACCEPTED, counted, whole
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -93,7 +93,7 @@ def _moves(checking: Checking, value: typed.Expr, models: tuple[str, ...]) -> bo
                 isinstance(each, typed.Weights) and each.model in models for each in part.inputs
             )
         )
-        for part in walk(expand(value, checking.values, {}))
+        for part in walk(checking.written_out(value))
     )
 
 

@@ -31,7 +31,7 @@ from ev3lang.check.arguments import (
     literal,
 )
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import TooLarge, walk
 from ev3lang.check.folding import fold_range
 from ev3lang.source import Span
 from ev3lang.syntax import tree
@@ -55,9 +55,15 @@ TOP = Scope()
 
 def infer(checking: Checking, expression: tree.Expression, scope: Scope = TOP) -> typed.Expr | None:
     """The typed expression; None where it is at fault, which was reported."""
-    expr = _infer(checking, expression, scope)
-    if expr is not None:
-        checking.types[expression.span] = expr.facts
+    try:
+        expr = _infer(checking, expression, scope)
+        if expr is None:
+            return None
+        checking.written_out(expr)
+    except TooLarge as size:
+        checking.report_first(errors.expression_too_large(expression.span, str(size)))
+        return None
+    checking.types[expression.span] = expr.facts
     return expr
 
 
@@ -171,8 +177,8 @@ def check_instance(checking: Checking, call: typed.Reference) -> None:
 
     Options out of range, 1 / 0, and a mean of probabilities one of whose weights is below 0.
     """
-    parts = tuple(walk(expand(call, checking.values, {})))
-    least = ((part.span, mixtures.least_weight(part)) for part in parts)
+    parts = tuple(walk(checking.written_out(call)))
+    least = ((part.span, checking.mixtures.least_weight(part)) for part in parts)
     below = next(
         ((span, weight) for span, weight in least if weight is not None and weight < 0), None
     )
@@ -369,7 +375,7 @@ def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.
         ),
     )
     applied = typed.Apply(operator, (left, right), (), facts, span=expression.span)
-    if type_.kind == "f32" and mixtures.is_mixture(applied, checking.values):
+    if type_.kind == "f32" and checking.mixtures.is_mixture(checking.written_out(applied)):
         mean = attrs.evolve(facts, type=Type("probs", type_.dimensions), range=(0.0, 1.0))
         return attrs.evolve(applied, facts=mean)
     return _folded(checking, applied)
@@ -429,7 +435,7 @@ def _folded(checking: Checking, applied: typed.Apply) -> typed.Expr | None:
             checking.report(errors.division_by_zero(applied.span, applied.inputs[1].span))
             return None
         return applied
-    return expand(applied, checking.values, {})
+    return checking.written_out(applied)
 
 
 def one_data_block(checking: Checking, span: Span, parts: tuple[typed.Expr, ...]) -> str | None:
@@ -727,7 +733,7 @@ def _report_clash(
 
 def _giver(checking: Checking, expr: typed.Expr) -> str:
     """What scores come from: a model or a field; as they are written where it is neither."""
-    for part in walk(expand(expr, checking.values, {})):
+    for part in walk(checking.written_out(expr)):
         if isinstance(part, typed.Forward):
             return part.model
         if isinstance(part, typed.Field):
@@ -790,7 +796,7 @@ def _report_kind(
 
 def _off_balance(checking: Checking, given: typed.Expr) -> str | None:
     """What keeps a sum of probabilities from being probabilities; None for anything else."""
-    total = mixtures.total_weight(given, checking.values)
+    total = checking.mixtures.total_weight(checking.written_out(given))
     if total is None:
         return None
     if abs(total - 1) <= mixtures.CLOSE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -10,7 +10,7 @@ from ev3lang.catalog.index import GROWTH
 from ev3lang.check import errors, expressions, operations, typed
 from ev3lang.check.arguments import bind, known_number
 from ev3lang.check.checking import Checking, only
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import inner_first, walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -151,7 +151,7 @@ def is_fact(
         what = f"`{place.text}` is no fact of a model, so {so}"
         checking.report(errors.wrong_level(place, what))
         return False
-    why = _no_fact(expand(value, checking.values, {}), models)
+    why = _no_fact(checking.written_out(value), models)
     if why is None:
         return True
     span, words = why
@@ -162,7 +162,19 @@ def is_fact(
 
 
 def _no_fact(value: typed.Expr, models: tuple[str, ...]) -> tuple[Span, str] | None:
-    """What of an expanded value no shape of the models says: where, and why not."""
+    """What of a value, written out, no shape of the models says: where, and why not."""
+    found: dict[typed.Expr, tuple[Span, str] | None] = {}
+    for part in inner_first(value):
+        found[part] = _no_fact_of(part, models, found)
+    return found[value]
+
+
+def _no_fact_of(
+    value: typed.Expr,
+    models: tuple[str, ...],
+    found: Mapping[typed.Expr, tuple[Span, str] | None],
+) -> tuple[Span, str] | None:
+    """The same, where it is known of what the value is made of."""
     match value:
         case typed.Constant():
             return None
@@ -176,11 +188,11 @@ def _no_fact(value: typed.Expr, models: tuple[str, ...]) -> tuple[Span, str] | N
             number = power.value if isinstance(power, typed.Constant) else None
             if not isinstance(number, int) or not 0 <= number <= MOST_POWER:
                 return power.span, f"a power is a whole number from 0 to {MOST_POWER}"
-            return _no_fact(base, models)
+            return found[base]
         case typed.Apply(function="/", inputs=(_, divisor)) if _may_become_zero(divisor):
             return divisor.span, "a divisor with a minus may become 0"
         case typed.Apply(function=function, inputs=inputs) if function in ARITHMETIC:
-            return next((why for each in inputs if (why := _no_fact(each, models))), None)
+            return next((why for each in inputs if (why := found[each])), None)
         case typed.Apply(function=function):
             return value.span, f"`{function}` stands in none"
         case _:

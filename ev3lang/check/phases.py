@@ -22,7 +22,7 @@ from ev3lang.check import (
 from ev3lang.check.amounts import STEPS, counted, share
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -149,7 +149,7 @@ def descended(
 
 def _end_of_gradient(checking: Checking, loss: typed.Expr, models: tuple[str, ...]) -> Span | None:
     """Where a gradient on its way to the models stops, if it sets out at all."""
-    for part in walk(expand(loss, checking.values, {})):
+    for part in walk(checking.written_out(loss)):
         if isinstance(part, typed.Apply):
             reached = frozenset().union(*(each.facts.gradient for each in part.inputs))
             if reached & set(models) and not part.facts.gradient & set(models):

@@ -225,6 +225,7 @@ def _program(checking: Checking, findings: Findings, default_name: str) -> typed
         data=data.with_batch(info, explore.batch),
         models=_known(findings.models),
         values=_known(checking.values),
+        written_out=checking.written_out,
         losses=_known(findings.losses),
         objectives=objectives,
         metrics=_known(findings.metrics),

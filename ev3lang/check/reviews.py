@@ -9,7 +9,7 @@ from ev3lang.catalog.signature import SCORES
 from ev3lang.check import declarations, errors, growth, optimizers, power, typed
 from ev3lang.check.amounts import ACCEPTED, STEPS, settled
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.syntax import tree
 
 
@@ -179,7 +179,7 @@ def _directions(checking: Checking, objectives: Mapping[str, typed.ObjectiveInfo
     for name, objective in objectives.items():
         if objective is None:
             continue
-        value = expand(objective.value, checking.values, {})
+        value = checking.written_out(objective.value)
         while isinstance(value, typed.Apply) and value.function in ("clip", "mean"):
             value = value.inputs[0]
         entry = FUNCTIONS.get(value.function) if isinstance(value, typed.Apply) else None
@@ -267,13 +267,10 @@ def _stale(checking: Checking, info: typed.DataInfo | None) -> None:
     for loss in checking.losses.values():
         if loss is None:
             continue
-        parts = list(walk(expand(loss.value, checking.values, {})))
+        parts = list(walk(checking.written_out(loss.value)))
         seen = {
             part.name
-            for model in parts
-            if isinstance(model, typed.Forward)
-            for given in model.inputs
-            for part in walk(given)
+            for part in walk(*(e for m in parts if isinstance(m, typed.Forward) for e in m.inputs))
             if isinstance(part, typed.Field)
         }
         for part in parts:
@@ -284,14 +281,17 @@ def _stale(checking: Checking, info: typed.DataInfo | None) -> None:
 
 def _futures(checking: Checking, models: Mapping[str, typed.ModelInfo | None]) -> None:
     """Models that are to foretell the tokens that they look at."""
-    for value in checking.values.values():
-        for part in walk(expand(value, checking.values, {})) if value is not None else ():
-            if not isinstance(part, typed.Apply) or not any(_foretells(e) for e in part.inputs):
-                continue
-            for each in (inner for one in part.inputs for inner in walk(one)):
-                info = models.get(each.model) if isinstance(each, typed.Forward) else None
-                if info is not None and _looks_ahead(info.layers):
-                    checking.report(errors.sees_its_target(each.span, info.name))
+    values = [checking.written_out(each) for each in checking.values.values() if each is not None]
+    beside = [
+        each
+        for part in walk(*values)
+        if isinstance(part, typed.Apply) and any(map(_foretells, part.inputs))
+        for each in part.inputs
+    ]
+    for part in walk(*beside):
+        info = models.get(part.model) if isinstance(part, typed.Forward) else None
+        if info is not None and _looks_ahead(info.layers):
+            checking.report(errors.sees_its_target(part.span, info.name))
 
 
 def _foretells(value: typed.Expr) -> bool:
@@ -307,24 +307,33 @@ def _looks_ahead(layers: tuple[typed.LayerInfo, ...]) -> bool:
 def _targets(checking: Checking, value: typed.Expr) -> set[str]:
     """The labels that a value is compared with: fields outside of every model's inputs."""
     found: set[str] = set()
-    stack = [expand(value, checking.values, {})]
-    while stack:
-        part = stack.pop()
+    seen: set[typed.Expr] = set()
+    waiting = [checking.written_out(value)]
+    while waiting:
+        part = waiting.pop()
+        if part in seen:
+            continue
+        seen.add(part)
         if isinstance(part, typed.Field):
             if part.facts.type.kind in ("class", "multi", "bool", "real", "int"):
                 found |= _sources(checking, part.name)
         elif isinstance(part, typed.Apply):
-            stack.extend(part.inputs)
+            waiting.extend(part.inputs)
     return found
 
 
 def _sources(checking: Checking, name: str) -> set[str]:
     """A field and all fields that it is derived from."""
-    found = {name}
-    for symbol in checking.names.fields.get(name, ()):
-        info = checking.field_infos.get((symbol.data, name))
-        if info is not None and info.value is not None:
-            for part in walk(expand(info.value, checking.values, {})):
-                if isinstance(part, typed.Field) and part.name not in found:
-                    found |= _sources(checking, part.name)
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        field = waiting.pop()
+        if field in found:
+            continue
+        found.add(field)
+        for symbol in checking.names.fields.get(field, ()):
+            info = checking.field_infos.get((symbol.data, field))
+            if info is not None and info.value is not None:
+                parts = walk(checking.written_out(info.value))
+                waiting += [each.name for each in parts if isinstance(each, typed.Field)]
     return found

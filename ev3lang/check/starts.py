@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from ev3lang.check import errors, phases, typed
 from ev3lang.check.amounts import counted
 from ev3lang.check.checking import Checking, only
-from ev3lang.check.expand import expand, walk
+from ev3lang.check.expand import walk
 from ev3lang.check.optimizers import optimizer
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -62,6 +63,11 @@ def review_trained(
     checking: Checking, starts: Mapping[str, typed.StartInfo], info: typed.DataInfo | None
 ) -> None:
     """Report models that would have to be trained before each other, or for endless epochs."""
+    read = {
+        name: _models_read(checking, found.loss)
+        for name, found in starts.items()
+        if isinstance(found, typed.TrainedByInfo)
+    }
     for name, found in starts.items():
         if not isinstance(found, typed.TrainedByInfo):
             continue
@@ -70,23 +76,32 @@ def review_trained(
         place = next(each for each in declaration.items if isinstance(each, tree.TrainedBy))
         if found.unit == "epochs" and info is not None and info.is_endless:
             checking.report(errors.epochs_of_endless(place.amount.span, info.name))
-        circle = _circle(checking, starts, [name])
+        circle = _circle(read, name)
         if circle and name == min(circle):
             checking.report(errors.circular(declaration.name, place.loss.span, circle))
 
 
-def _circle(
-    checking: Checking, starts: Mapping[str, typed.StartInfo], way: list[str]
-) -> tuple[str, ...]:
-    """The models from the first to itself, each trained by a loss that reads the next."""
-    found = starts.get(way[-1])
-    if not isinstance(found, typed.TrainedByInfo):
-        return ()
-    parts = walk(expand(found.loss, checking.values, {}))
-    read = {each.model for each in parts if isinstance(each, typed.Forward | typed.Weights)}
-    for other in sorted(read - {way[-1]}):
-        if other == way[0]:
-            return tuple(way)
-        if other not in way and (circle := _circle(checking, starts, [*way, other])):
-            return circle
+def _models_read(checking: Checking, loss: typed.Expr) -> tuple[str, ...]:
+    """The models that a loss reads, in alphabetical order."""
+    parts = walk(checking.written_out(loss))
+    return tuple(sorted({e.model for e in parts if isinstance(e, typed.Forward | typed.Weights)}))
+
+
+def _circle(read: Mapping[str, tuple[str, ...]], name: str) -> tuple[str, ...]:
+    """The shortest way from a model to itself, each trained by a loss that reads the next.
+
+    read   what the loss of each trained model reads; that a model reads itself is no circle
+    """
+    ways: dict[str, tuple[str, ...]] = {
+        other: (name, other) for other in read.get(name, ()) if other != name
+    }
+    waiting = deque(ways)
+    while waiting:
+        model = waiting.popleft()
+        for other in read.get(model, ()):
+            if other == name:
+                return ways[model]
+            if other not in ways:
+                ways[other] = (*ways[model], other)
+                waiting.append(other)
     return ()

@@ -7,7 +7,7 @@ own shape: a value bound by `let` is referred to, a loss with parameters stands 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -617,6 +617,7 @@ class TypedProgram:
     """A whole experiment, checked.
 
     values   what each let, loss, objective and metric stands for, by name
+    written_out  gives an expression of the program without names: shared parts stay shared
     starts   where weights come from that don't start fresh, by the model's name
     """
 
@@ -625,6 +626,7 @@ class TypedProgram:
     data: DataInfo
     models: Mapping[str, ModelInfo]
     values: Mapping[str, Expr]
+    written_out: Callable[[Expr], Expr]
     losses: Mapping[str, LossInfo]
     objectives: Mapping[str, ObjectiveInfo]
     metrics: Mapping[str, MetricInfo]

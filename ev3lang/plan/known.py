@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ev3lang.plan.plan import Apply, DataPlan, Expr, fields_of, subexpressions
+from ev3lang.plan.plan import (
+    Apply,
+    DataPlan,
+    Expr,
+    fields_of,
+    holding,
+    parts_of,
+    subexpressions,
+)
 
 
 def pool(data: DataPlan, loss: Expr) -> tuple[str, ...]:
@@ -20,8 +28,12 @@ def pool(data: DataPlan, loss: Expr) -> tuple[str, ...]:
 
 def _terms(expr: Expr) -> Iterable[Expr]:
     """The terms of a sum that read examples."""
-    if isinstance(expr, Apply) and expr.function in ("+", "-", "negate"):
-        for part in expr.inputs:
-            yield from _terms(part)
-    elif any(part.level == "example" for part in subexpressions(expr)):
-        yield expr
+    of_examples = holding(expr, wanted=lambda part: part.level == "example")
+    for part in subexpressions(expr, inside=_summands):
+        if part in of_examples and not _summands(part):
+            yield part
+
+
+def _summands(expr: Expr) -> tuple[Expr, ...]:
+    is_sum = isinstance(expr, Apply) and expr.function in ("+", "-", "negate")
+    return parts_of(expr) if is_sum else ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from ev3lang.catalog.signature import Value
 from ev3lang.check import typed
-from ev3lang.check.expand import expand
+from ev3lang.check.expand import inner_first
 from ev3lang.check.expressions import measured
 from ev3lang.plan import plan as p
 
@@ -19,8 +19,7 @@ def lower(program: typed.TypedProgram) -> p.Plan:
     plan = _without_externs(program)
     called = {
         part.function
-        for value in (*plan.values, *(each.loss for each in plan.by_members))
-        for part in p.subexpressions(value)
+        for part in p.subexpressions(*plan.values, *(each.loss for each in plan.by_members))
         if isinstance(part, p.Apply)
     }
     declared = [
@@ -102,10 +101,15 @@ def _without_externs(program: typed.TypedProgram) -> p.Plan:
 
 
 def _value(program: typed.TypedProgram, expr: typed.Expr) -> p.Expr:
-    return _expr(expand(expr, program.values, {}))
+    lowered: dict[typed.Expr, p.Expr] = {}
+    whole = program.written_out(expr)
+    for part in inner_first(whole):
+        lowered[part] = _expr(part, lowered)
+    return lowered[whole]
 
 
-def _expr(expr: typed.Expr) -> p.Expr:
+def _expr(expr: typed.Expr, lowered: Mapping[typed.Expr, p.Expr]) -> p.Expr:
+    """The plan's own, with that of all it is made of."""
     facts = expr.facts
     match expr:
         case typed.Constant(value=value):
@@ -113,13 +117,13 @@ def _expr(expr: typed.Expr) -> p.Expr:
         case typed.Field(name=name):
             return p.Field(name, facts.type)
         case typed.Forward(model=model, inputs=inputs):
-            return p.Forward(model, tuple(_expr(each) for each in inputs), facts.type)
+            return p.Forward(model, tuple(lowered[each] for each in inputs), facts.type)
         case typed.Weights(model=model):
             return p.Weights(model)
         case typed.Apply(function=function, inputs=inputs, options=options):
             return p.Apply(
                 function,
-                tuple(_expr(each) for each in inputs),
+                tuple(lowered[each] for each in inputs),
                 facts.type,
                 facts.level,
                 tuple((name, _option(value)) for name, value in options),

@@ -7,13 +7,14 @@ alone give equal plans. The backend turns it into a program; the oracle in tests
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Collection, Container, Iterator
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
 from ev3lang.catalog.signature import Level, Type, Value
 from ev3lang.check.bounds import excess_scale
+from ev3lang.plan.shared import OneOfEach, text
 
 Comparison: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 
@@ -24,8 +25,19 @@ Options: TypeAlias = tuple[tuple[str, "Value | Link | Layers | Operation | None"
 # ---------------------------------------------------------------- expressions
 
 
-@attrs.frozen
-class Constant:
+@attrs.frozen(eq=False, repr=False)
+class _Shared(metaclass=OneOfEach):
+    """An expression: equal ones are one object, so a part that stands twice is there once."""
+
+    def __repr__(self) -> str:
+        texts: dict[Expr, str] = {}
+        for part in inner_first(cast(Expr, self)):
+            texts[part] = text(part, texts)
+        return texts[cast(Expr, self)]
+
+
+@attrs.frozen(eq=False, repr=False)
+class Constant(_Shared):
     """A number, known now. Ratios are fractions: `95%` is 0.95, `1 pp` is 0.01."""
 
     value: int | float
@@ -33,8 +45,8 @@ class Constant:
     level: Level = "constant"
 
 
-@attrs.frozen
-class Field:
+@attrs.frozen(eq=False, repr=False)
+class Field(_Shared):
     """A field of the data, after derivation and normalisation: `[B, *type.dimensions]`."""
 
     name: str
@@ -42,8 +54,8 @@ class Field:
     level: Level = "example"
 
 
-@attrs.frozen
-class Forward:
+@attrs.frozen(eq=False, repr=False)
+class Forward(_Shared):
     """A model applied to its inputs, which are joined along the last axis where several."""
 
     model: str
@@ -52,8 +64,8 @@ class Forward:
     level: Level = "example"
 
 
-@attrs.frozen
-class Weights:
+@attrs.frozen(eq=False, repr=False)
+class Weights(_Shared):
     """A model itself, as `parameters(m)` takes it."""
 
     model: str
@@ -61,8 +73,8 @@ class Weights:
     level: Level = "model"
 
 
-@attrs.frozen
-class Apply:
+@attrs.frozen(eq=False, repr=False)
+class Apply(_Shared):
     """A function or operator of the catalogue applied.
 
     function   a name in the catalogue; operators under their signs: `+ - * / ^ mod == != < <= >
@@ -76,8 +88,8 @@ class Apply:
     options: Options = ()
 
 
-@attrs.frozen
-class Mean:
+@attrs.frozen(eq=False, repr=False)
+class Mean(_Shared):
     """The mean over a set of what each of its examples has."""
 
     value: Expr
@@ -88,11 +100,47 @@ class Mean:
 Expr: TypeAlias = Constant | Field | Forward | Weights | Apply | Mean
 
 
-def subexpressions(expr: Expr) -> Iterator[Expr]:
-    """The expression and all inside it, outer before inner."""
-    yield expr
-    for part in parts_of(expr):
-        yield from subexpressions(part)
+def subexpressions(
+    *exprs: Expr, inside: Callable[[Expr], tuple[Expr, ...]] | None = None
+) -> Iterator[Expr]:
+    """The expressions and all inside them, each once and outer before inner.
+
+    inside   what to go on with from an expression, if not with all of its parts
+    """
+    parts = parts_of if inside is None else inside
+    seen: set[Expr] = set()
+    waiting = list(reversed(exprs))
+    while waiting:
+        expr = waiting.pop()
+        if expr not in seen:
+            seen.add(expr)
+            yield expr
+            waiting += reversed(parts(expr))
+
+
+def inner_first(
+    *exprs: Expr,
+    known: Container[Expr] = frozenset(),
+    inside: Callable[[Expr], tuple[Expr, ...]] | None = None,
+) -> Iterator[Expr]:
+    """The expressions and all inside them, each once, what it is made of before it.
+
+    known    what is left out, with all inside it; it may grow meanwhile
+    inside   what of an expression comes before it, if not all of its parts
+    """
+    parts = parts_of if inside is None else inside
+    seen: set[Expr] = set()
+    waiting = [expr for expr in reversed(exprs) if expr not in known]
+    while waiting:
+        expr = waiting[-1]
+        missing = [each for each in parts(expr) if each not in seen and each not in known]
+        if missing:
+            waiting += reversed(missing)
+            continue
+        waiting.pop()
+        if expr not in seen:
+            seen.add(expr)
+            yield expr
 
 
 def parts_of(expr: Expr) -> tuple[Expr, ...]:
@@ -106,20 +154,51 @@ def parts_of(expr: Expr) -> tuple[Expr, ...]:
             return ()
 
 
+def holding(*exprs: Expr, wanted: Callable[[Expr], bool]) -> frozenset[Expr]:
+    """Of the expressions and all inside them, those that are wanted or hold one that is."""
+    found: set[Expr] = set()
+    for part in inner_first(*exprs):
+        if wanted(part) or not found.isdisjoint(parts_of(part)):
+            found.add(part)
+    return frozenset(found)
+
+
+def uses(names: Collection[str]) -> Callable[[Expr], bool]:
+    """Whether an expression is itself one of these models, or its application."""
+    return lambda expr: isinstance(expr, (Forward, Weights)) and expr.model in names
+
+
+def reads(names: Collection[str]) -> Callable[[Expr], bool]:
+    """Whether an expression is itself one of these fields."""
+    return lambda expr: isinstance(expr, Field) and expr.name in names
+
+
+def rewritten(expr: Expr, change: Callable[[Expr, Expr], Expr]) -> Expr:
+    """The expression with each part changed, inner before outer.
+
+    change   the part as it was, and as it is with its own parts changed, to what it becomes
+    """
+    made: dict[Expr, Expr] = {}
+    for part in inner_first(expr):
+        new: Expr = part
+        match part:
+            case Apply() | Forward():
+                new = attrs.evolve(part, inputs=tuple(made[each] for each in part.inputs))
+            case Mean():
+                new = attrs.evolve(part, value=made[part.value])
+        made[part] = change(part, new)
+    return made[expr]
+
+
 def fields_of(*exprs: Expr) -> tuple[str, ...]:
     """The names of the fields that the expressions read, sorted."""
-    found = {e.name for expr in exprs for e in subexpressions(expr) if isinstance(e, Field)}
-    return tuple(sorted(found))
+    return tuple(sorted({e.name for e in subexpressions(*exprs) if isinstance(e, Field)}))
 
 
 def models_of(*exprs: Expr) -> tuple[str, ...]:
     """The names of the models that the expressions use, sorted."""
-    found = set()
-    for expr in exprs:
-        for e in subexpressions(expr):
-            if isinstance(e, (Forward, Weights)):
-                found.add(e.model)
-    return tuple(sorted(found))
+    applied = (e for e in subexpressions(*exprs) if isinstance(e, (Forward, Weights)))
+    return tuple(sorted({e.model for e in applied}))
 
 
 @attrs.frozen

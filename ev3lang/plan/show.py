@@ -28,10 +28,12 @@ from ev3lang.plan.plan import (
     Plan,
     Reference,
     TrainedBy,
-    fields_of,
+    holding,
     models_of,
     parts_of,
+    reads,
     subexpressions,
+    uses,
 )
 from ev3lang.plan.prospects import Prospects, prospects
 from ev3lang.plan.sweep import Point
@@ -248,7 +250,7 @@ def _passes(plan: Plan, applications: Iterable[Forward]) -> int | None:
 
 
 def _applications(*exprs: Expr) -> list[Forward]:
-    return [part for expr in exprs for part in subexpressions(expr) if isinstance(part, Forward)]
+    return [part for part in subexpressions(*exprs) if isinstance(part, Forward)]
 
 
 def _times(factor: int | None, count: int | None) -> int | None:
@@ -264,8 +266,8 @@ def _of_step(plan: Plan, loss: Expr) -> int | None:
     A gradient takes two forward passes more, of what lies behind the explored weights only.
     """
     explored = {model.name for model in plan.models if model.is_explored}
-    moving = [each for each in _applications(loss) if not explored.isdisjoint(models_of(each))]
-    return _times(3, _passes(plan, moving))
+    moving = holding(loss, wanted=uses(explored))
+    return _times(3, _passes(plan, (each for each in _applications(loss) if each in moving)))
 
 
 def _frozen(plan: Plan, loss: Expr) -> set[Forward]:
@@ -274,12 +276,9 @@ def _frozen(plan: Plan, loss: Expr) -> set[Forward]:
     What such a model makes of unchanging fields is computed before the first step.
     """
     explored = {model.name for model in plan.models if model.is_explored}
-    ready = {part for each in _ready(plan, loss) for part in _applications(each)}
-    return {
-        each
-        for each in _applications(loss)
-        if each not in ready and explored.isdisjoint(models_of(each))
-    }
+    ready = set(_applications(*_ready(plan, loss)))
+    moving = holding(loss, wanted=uses(explored))
+    return {each for each in _applications(loss) if each not in ready and each not in moving}
 
 
 def _of_frozen(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
@@ -307,12 +306,14 @@ def _ready(plan: Plan, expr: Expr) -> Iterator[Forward]:
     explored = {model.name for model in plan.models if model.is_explored}
     changing = {each.field for each in plan.data.augmented}
     changing |= {each.field for each in plan.data.known}
-    is_frozen = isinstance(expr, Forward) and explored.isdisjoint(models_of(expr))
-    if isinstance(expr, Forward) and is_frozen and changing.isdisjoint(fields_of(expr)):
-        yield expr
-        return
-    for part in parts_of(expr):
-        yield from _ready(plan, part)
+    moving = holding(expr, wanted=uses(explored)) | holding(expr, wanted=reads(changing))
+
+    def inside(part: Expr) -> tuple[Expr, ...]:
+        return parts_of(part) if part in moving or not isinstance(part, Forward) else ()
+
+    for part in subexpressions(expr, inside=inside):
+        if isinstance(part, Forward) and part not in moving:
+            yield part
 
 
 def _batch(plan: Plan, loss: Expr, batch: int, sizes: Mapping[str, int] | None) -> int:
@@ -379,14 +380,8 @@ def _extern(plan: Plan, extern: Extern, sizes: Mapping[str, int] | None) -> Exte
         return ExternCost(extern.name, False, None, None)
 
     def places(*exprs: Expr) -> int:
-        return len(
-            {
-                part
-                for expr in exprs
-                for part in subexpressions(expr)
-                if isinstance(part, Apply) and part.function == extern.function
-            }
-        )
+        applied = (part for part in subexpressions(*exprs) if isinstance(part, Apply))
+        return sum(part.function == extern.function for part in applied)
 
     measured = places(*(each.value for each in plan.measures))
     calls = measured * _measured_models(plan)
@@ -427,8 +422,7 @@ def _before(plan: Plan, explore: int | None) -> int | None:
     ready = [each for loss in plan.losses for each in _ready(plan, loss)]
     ready = [each for each in ready if archives.isdisjoint(models_of(each))]
     if ready:
-        inside = [part for each in ready for part in _applications(each)]
-        total.append(_times(explore, _passes(plan, inside)))
+        total.append(_times(explore, _passes(plan, _applications(*ready))))
     return summed(total)
 
 

@@ -10,10 +10,9 @@ from ev3lang.plan.plan import (
     Claim,
     Evolution,
     Expr,
-    Forward,
-    Mean,
     ObjectivePlan,
     Plan,
+    rewritten,
 )
 
 
@@ -63,14 +62,13 @@ def stable(expr: Expr) -> Expr:
     Softmax rounds confident scores to 0 and 1: a logarithm is then infinite with a gradient that
     is not a number, and examples tie that differ. `log_softmax` loses nothing.
     """
-    if isinstance(expr, Mean):
-        return attrs.evolve(expr, value=stable(expr.value))
-    if not isinstance(expr, (Apply, Forward)):
+
+    def change(_: Expr, expr: Expr) -> Expr:
+        if isinstance(expr, Apply) and expr.function in _OF_LOGS:
+            return attrs.evolve(expr, inputs=tuple(_logarithmic(part) for part in expr.inputs))
         return expr
-    expr = attrs.evolve(expr, inputs=tuple(stable(part) for part in expr.inputs))
-    if isinstance(expr, Apply) and expr.function in _OF_LOGS:
-        return attrs.evolve(expr, inputs=tuple(_logarithmic(part) for part in expr.inputs))
-    return expr
+
+    return rewritten(expr, change)
 
 
 def _logarithmic(probs: Expr) -> Expr:

@@ -22,12 +22,13 @@ from ev3lang.plan.plan import (
     Forward,
     Growing,
     Limit,
-    Mean,
     ModelPlan,
     Operation,
     Plan,
     Weights,
+    inner_first,
     models_of,
+    rewritten,
 )
 from ev3lang.plan.work import depth, flops, parameters
 
@@ -136,16 +137,12 @@ def _of_members(
 
 
 def _renamed(expr: Expr, names: Mapping[str, str]) -> Expr:
-    match expr:
-        case Forward():
-            inputs = tuple(_renamed(each, names) for each in expr.inputs)
-            return attrs.evolve(expr, model=names.get(expr.model, expr.model), inputs=inputs)
-        case Apply():
-            return attrs.evolve(expr, inputs=tuple(_renamed(each, names) for each in expr.inputs))
-        case Mean():
-            return attrs.evolve(expr, value=_renamed(expr.value, names))
-        case _:
-            return expr
+    def change(_: Expr, part: Expr) -> Expr:
+        if isinstance(part, Forward):
+            return attrs.evolve(part, model=names.get(part.model, part.model))
+        return part
+
+    return rewritten(expr, change)
 
 
 # ---------------------------------------------------------------- limits
@@ -169,15 +166,20 @@ def is_kept(limit: Limit, architecture: Architecture) -> bool:
 
 def fact(expr: Expr, sizes: Mapping[str, ModelPlan]) -> float:
     """A fact of models' shapes: what an expression of parameters, depth, flops and numbers is."""
-    match expr:
-        case Constant(value=value):
-            return value
-        case Apply(function=function, inputs=(Weights(model=model),)):
-            return _FACTS[function](sizes[model])
-        case Apply(function=function, inputs=inputs):
-            return float(_ARITHMETIC[function](*(fact(each, sizes) for each in inputs)))
-        case _:
-            raise AssertionError(f"{expr} is no fact of a model's shapes")
+    known: dict[Expr, float] = {}
+    for part in inner_first(expr):
+        match part:
+            case Constant(value=value):
+                known[part] = value
+            case Weights():
+                pass
+            case Apply(function=function, inputs=(Weights(model=model),)):
+                known[part] = _FACTS[function](sizes[model])
+            case Apply(function=function, inputs=inputs):
+                known[part] = float(_ARITHMETIC[function](*(known[each] for each in inputs)))
+            case _:
+                raise AssertionError(f"{part} is no fact of a model's shapes")
+    return known[expr]
 
 
 def _parameters(model: ModelPlan) -> int:

@@ -57,8 +57,8 @@ def test_a_candidate_is_the_same_wherever_it_stands() -> None:
 def test_parameters_become_their_arguments_and_constants_are_worked_out() -> None:
     soft = planned().descents[2].loss
     constants = [each.value for each in subexpressions(soft) if isinstance(each, Constant)]
-    # share, 1 - share, T in `guess / T`, T ^ 2
-    assert constants == [0.5, 0.5, 2, 4]
+    # share and 1 - share are one number; T in `guess / T`, T ^ 2
+    assert constants == [0.5, 2, 4]
     assert not any(
         isinstance(each, Apply) and each.function == "^" for each in subexpressions(soft)
     )
