@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -103,6 +104,9 @@ def counted(
         checking.report(errors.wrong_unit(number.span, got, words))
         return None
     value = UNITS[unit].in_base(number.value)
+    if math.isinf(value):
+        checking.report(errors.no_number(number.span, "large", number.span))
+        return None
     is_count = measures not in ("duration", "factor", "ratio", "difference")
     if is_count and (not isinstance(number.value, int) or number.value < 1):
         checking.report(errors.out_of_range(number.span, words, "1 or more", _read(number)))

@@ -258,7 +258,8 @@ def _measure(
     if expr is None:
         return None
     name, span = declaration.name.text, declaration.value.span
-    if expr.facts.level == "constant":
+    ends = expr.facts.range
+    if expr.facts.level == "constant" or (ends is not None and ends[0] == ends[1]):
         checking.report(errors.wrong_level(span, f"`{name}` is the same for every model"))
         return None
     is_table = allows_arrays and expr.facts.level == "set" and expr.facts.type.is_tensor

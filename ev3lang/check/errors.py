@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ev3lang.catalog.signature import Dimension, Type
+from ev3lang.check.folding import Fault
 from ev3lang.diagnostics.diagnostic import NOT_BUILT, Diagnostic, Edit, Fix, Label
 from ev3lang.diagnostics.figures import likelihood
 from ev3lang.diagnostics.suggest import nearest
@@ -383,6 +384,28 @@ def division_by_zero(span: Span, where: Span) -> Diagnostic:
         span=span,
         labels=labels,
         help="a temperature has to be above 0",
+    )
+
+
+def no_number(span: Span, fault: Fault, where: Span) -> Diagnostic:
+    """Arithmetic of numbers, or of a loss's arguments, that comes to no finite number."""
+    if fault == "zero":
+        return division_by_zero(span, where)
+    labels = () if where == span else (Label(where, "computed here"),)
+    if fault == "large":
+        return Diagnostic(
+            code="number-too-large",
+            message="this comes to a number larger than any that a run can hold",
+            span=span,
+            labels=labels,
+            help="the largest is near 1.8e308",
+        )
+    return Diagnostic(
+        code="no-real-number",
+        message="this is no real number",
+        span=span,
+        labels=labels,
+        help="a logarithm needs a number above 0, a root or a broken power one that is not below",
     )
 
 
@@ -1634,7 +1657,8 @@ def _listed(names: Iterable[str], word: str = "or") -> str:
 
 def _count(value: float) -> str:
     """`200_000`; what is no whole number in short."""
-    return f"{int(value):_}" if value == int(value) else f"{value:.6g}"
+    is_plain = abs(value) < 1e15 and value == int(value)
+    return f"{int(value):_}" if is_plain else f"{value:.6g}"
 
 
 def _percent(fraction: float) -> str:

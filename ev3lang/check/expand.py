@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from ev3lang.check import typed
-from ev3lang.check.folding import can_fold, fold
+from ev3lang.check.folding import Fault, can_fold, fold
 
 MOST_COPIES = 20_000
 """Parts that losses have, all together, written out for each of the arguments they are given."""
@@ -142,14 +142,22 @@ class Expansion:
             (name, _plain(self._made[each, arguments]) if isinstance(each, typed.Expr) else each)
             for name, each in expr.options
         )
-        if can_fold(expr.function) and all(isinstance(each, typed.Constant) for each in inputs):
-            numbers = tuple(each.value for each in inputs if isinstance(each, typed.Constant))
-            value = fold(expr.function, numbers)
-            if value is not None:
-                return typed.Constant(value, expr.facts, span=expr.span)
-        if _are(inputs, expr.inputs) and options == expr.options:
+        if not _are(inputs, expr.inputs) or options != expr.options:
+            expr = attrs.evolve(expr, inputs=inputs, options=options)
+        value = value_of(expr)
+        if value is None or isinstance(value, str):
             return expr
-        return attrs.evolve(expr, inputs=inputs, options=options)
+        return typed.Constant(value, expr.facts, span=expr.span)
+
+
+def value_of(expr: typed.Apply) -> int | float | Fault | None:
+    """The value of a function of numbers, or why it has none; None where they aren't known."""
+    given = [each.value if isinstance(each, typed.Constant) else None for each in expr.inputs]
+    given += [each if isinstance(each, int | float) else None for _, each in expr.options]
+    numbers = tuple(each for each in given if each is not None)
+    if not can_fold(expr.function) or len(numbers) < len(given):
+        return None
+    return fold(expr.function, numbers)
 
 
 def parts_of(expr: typed.Expr) -> tuple[typed.Expr, ...]:

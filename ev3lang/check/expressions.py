@@ -31,8 +31,8 @@ from ev3lang.check.arguments import (
     literal,
 )
 from ev3lang.check.checking import Checking
-from ev3lang.check.expand import TooLarge, walk
-from ev3lang.check.folding import fold_range
+from ev3lang.check.expand import TooLarge, value_of, walk
+from ev3lang.check.folding import can_fold, fold_range
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
@@ -192,6 +192,14 @@ def check_instance(checking: Checking, call: typed.Reference) -> None:
             divisor = part.inputs[1]
             if isinstance(divisor, typed.Constant) and divisor.value == 0:
                 checking.report(errors.division_by_zero(call.span, divisor.span))
+                continue
+        fault = value_of(part)
+        if isinstance(fault, str):
+            checking.report(errors.no_number(call.span, fault, part.span))
+        if _is_upside_down(part.function, dict(part.options)):
+            high = dict(part.options)["high"]
+            what = "`high` of `clip`"
+            checking.report(errors.out_of_range(call.span, what, "above `low`", f"{high:g}"))
         entry = FUNCTIONS.get(part.function)
         for option in entry.options if entry else ():
             value = dict(part.options)[option.name]
@@ -428,14 +436,25 @@ def _binary_type(
 
 
 def _folded(checking: Checking, applied: typed.Apply) -> typed.Expr | None:
-    """A constant where all that goes in is known by now."""
-    if applied.facts.level != "constant" or known_number(checking, applied) is None:
-        divides = applied.function in ("/", "mod")
-        if divides and known_number(checking, applied.inputs[1]) == 0:
-            checking.report(errors.division_by_zero(applied.span, applied.inputs[1].span))
-            return None
+    """A constant where all that goes in is known by now; None, reported, where it has no value."""
+    divides = applied.function in ("/", "mod")
+    if divides and known_number(checking, applied.inputs[1]) == 0:
+        checking.report(errors.division_by_zero(applied.span, applied.inputs[1].span))
+        return None
+    if applied.facts.level != "constant":
         return applied
-    return checking.written_out(applied)
+    found = checking.written_out(applied)
+    if isinstance(found, typed.Constant):
+        return found
+    fault = value_of(found) if isinstance(found, typed.Apply) else None
+    if isinstance(fault, str):
+        checking.report(errors.no_number(applied.span, fault, applied.span))
+        return None
+    if can_fold(applied.function):
+        return applied
+    what = f"`{applied.function}` is taken of what changes with the data, and this is a number"
+    checking.report(errors.wrong_level(applied.span, what))
+    return None
 
 
 def one_data_block(checking: Checking, span: Span, parts: tuple[typed.Expr, ...]) -> str | None:
@@ -590,6 +609,10 @@ def _function(
         if entry.gradient_to in (None, place.name)
     ]
     gradient = frozenset().union(*(each.facts.gradient for each in reached))
+    if _is_upside_down(entry.name, dict(options)):
+        place = bound.given["high"].span
+        checking.report(errors.out_of_range(place, "`high` of `clip`", "above `low`", place.text))
+        return None
     facts = typed.Facts(
         type=_output_type(entry, known, variables),
         level="set" if entry.level == "set" else level,
@@ -821,6 +844,14 @@ def _output_type(
         value = variables.get(name, name) if isinstance(name, str) else name
         dimensions.extend(value if isinstance(value, tuple) else (value,))
     return Type(entry.output.kind, tuple(dimensions))
+
+
+def _is_upside_down(function: str, options: Mapping[str, object]) -> bool:
+    """Whether bounds to keep a value between leave nothing between them."""
+    if function != "clip":
+        return False
+    low, high = options["low"], options["high"]
+    return isinstance(low, int | float) and isinstance(high, int | float) and low >= high
 
 
 def _function_range(entry: Function, options: Mapping[str, object]) -> tuple[float, float] | None:

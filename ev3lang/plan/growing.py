@@ -292,7 +292,7 @@ def _ends(growing: Growing, last: Architecture) -> Iterator[str]:
 
 def _figure(value: float) -> str:
     """A fact of shapes, as the language writes a long number."""
-    if value != int(value):
+    if value >= 1e15 or value != int(value):
         return f"{value:.4g}"
     return f"{int(value):_}" if value >= 10_000 else f"{int(value)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
@@ -176,10 +177,18 @@ def fact(expr: Expr, sizes: Mapping[str, ModelPlan]) -> float:
             case Apply(function=function, inputs=(Weights(model=model),)):
                 known[part] = _FACTS[function](sizes[model])
             case Apply(function=function, inputs=inputs):
-                known[part] = float(_ARITHMETIC[function](*(known[each] for each in inputs)))
+                known[part] = _computed(function, [known[each] for each in inputs])
             case _:
                 raise AssertionError(f"{part} is no fact of a model's shapes")
     return known[expr]
+
+
+def _computed(function: str, values: Sequence[float]) -> float:
+    """The value of an operator; infinite where it is beyond a float."""
+    try:
+        return float(_ARITHMETIC[function](*map(float, values)))
+    except OverflowError:
+        return math.inf
 
 
 def _parameters(model: ModelPlan) -> int:
