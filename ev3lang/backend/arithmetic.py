@@ -15,6 +15,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 
+MOST_INT32 = 2**31 - 1
+"""The largest whole number of an array; a larger one is a float32, infinite beyond 3.4e38."""
+
+
 def align(left: ArrayLike, right: ArrayLike) -> tuple[Array, Array]:
     """Both values with one rank, new axes at the end, ready to be broadcast.
 
@@ -38,6 +42,8 @@ def _number(value: ArrayLike) -> Array:
     """
     if isinstance(value, int) and not -(2**31) <= value < 2**31:
         value = float(value)
+    if isinstance(value, int) and abs(value) > MOST_INT32:
+        return jnp.asarray(float(value), jnp.float32)
     value = jnp.asarray(value)
     if value.dtype in (jnp.bool_, jnp.uint8):
         return value.astype(jnp.int32)

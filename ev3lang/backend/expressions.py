@@ -195,20 +195,23 @@ def _computed(expr: Expr, fields: Mapping[str, Array], networks: Networks, memo:
             return externs.call(networks.externs[expr.function], expr, parts)
         case Apply():
             parts = [memo[each] for each in expr.inputs]
-            value = _folded(expr.function, parts)
+            value = _folded(expr, parts)
             return TABLE[expr.function](*parts, **keywords(expr)) if value is None else value
         case Weights():
             raise AssertionError("weights are read by the function that is applied to them")
 
 
-def _folded(function: str, parts: list[Any]) -> int | float | None:
+def _folded(expr: Apply, parts: list[Any]) -> int | float | None:
     """The value of an operation on numbers of Python's, such as the sizes of models.
 
-    They have no end, and an array's int32 has one.
+    They have no end, and an array's int32 has one. None where there is no such value.
     """
-    if can_fold(function) and all(isinstance(part, (int, float)) for part in parts):
-        return fold(function, tuple(parts))
-    return None
+    options = [value for _, value in expr.options]
+    numbers = tuple(each for each in (*parts, *options) if isinstance(each, (int, float)))
+    if not can_fold(expr.function) or len(numbers) < len(parts) + len(options):
+        return None
+    value = fold(expr.function, numbers)
+    return None if isinstance(value, str) else value
 
 
 def _numbers(part: Array, type_: Type) -> Array:
