@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-
 MOST_INT32 = 2**31 - 1
 """The largest whole number of an array; a larger one is a float32, infinite beyond 3.4e38."""
 
