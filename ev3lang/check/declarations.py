@@ -12,7 +12,7 @@ from typing import TypeAlias
 import attrs
 
 from ev3lang.catalog.signature import SCALARS, Type
-from ev3lang.check import errors, expressions, operators, typed, types
+from ev3lang.check import errors, expressions, operators, reachable, typed, types
 from ev3lang.check.arguments import fits_number, known_number
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import walk
@@ -391,6 +391,17 @@ def _derived(
             )
         )
         return None
+    if result.kind == "class" and isinstance(result.dimensions[0], int):
+        reached = reachable.numbers(expr, checking.values)
+        if reached is not None and not 0 <= reached[0] <= reached[1] < result.dimensions[0]:
+            place = item.value.span if item.type is None else item.type.span
+            classes = result.dimensions[0]
+            checking.report(errors.label_out_of_range(place, symbol.name, classes, *reached))
+            return None
+        if reached is not None and reached[0] == reached[1]:
+            what = f"the field `{symbol.name}` is {reached[0]:g} for every example"
+            checking.report(errors.wrong_level(item.value.span, what))
+            return None
     return typed.FieldInfo(symbol.name, result, expr)
 
 
@@ -406,7 +417,9 @@ def _derives(actual: Type, declared: Type) -> bool:
     if declared.kind in SCALARS:
         return fits_number(declared.kind, actual) if declared.kind in ("real", "int") else False
     both = actual.is_tensor and declared.is_tensor
-    return both and actual.dimensions == declared.dimensions
+    # what is computed is no whole number
+    is_float = declared.kind in ("f32", "bf16")
+    return both and is_float and actual.dimensions == declared.dimensions
 
 
 def members(checking: Checking, name: tree.Name) -> tuple[str, ...]:

@@ -866,6 +866,35 @@ def input_is_id(span: Span, name: str) -> Diagnostic:
     )
 
 
+def label_out_of_range(
+    span: Span, name: str, classes: int, least: float, greatest: float
+) -> Diagnostic:
+    """A derived label that takes values beyond its classes."""
+    reaches = f"reaches {_count(greatest)}" if greatest >= classes else f"falls to {_count(least)}"
+    if least < 0:
+        help_ = "shift it, so that its values begin at 0"
+    else:
+        help_ = f"write `class[{_count(greatest + 1)}]`, or another remainder"
+    return Diagnostic(
+        code="label-out-of-range",
+        message=f"`{name}` {reaches}, and `class[{classes}]` has the labels 0 to {classes - 1}",
+        span=span,
+        help=help_,
+    )
+
+
+def one_class(span: Span, *, is_label: bool) -> Diagnostic:
+    """A label, or a vocabulary, with a single value."""
+    return Diagnostic(
+        code="one-class",
+        message=f"`{span.text}` has a single value, so there is nothing to tell apart",
+        span=span,
+        help="count all classes: right or wrong is `class[2]`"
+        if is_label
+        else "the first number is that of all different tokens",
+    )
+
+
 def derived_from_model(span: Span) -> Diagnostic:
     """A field that a model's output should become."""
     return Diagnostic(

@@ -28,7 +28,8 @@ def scalar(type_: Type) -> Type | None:
     if type_.kind == "class":
         return INT
     if type_.is_tensor and not type_.dimensions:
-        return REAL if type_.kind in ("f32", "bf16") else INT
+        # a u8 is scaled to [0, 1] before anything is computed from it
+        return INT if type_.kind == "i32" else REAL
     return None
 
 
