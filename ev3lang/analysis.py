@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import attrs
 
-from ev3lang.check import errors
+from ev3lang.check import errors, seeds
 from ev3lang.check.allowances import silenced
 from ev3lang.check.checking import MOST_DEEP
 from ev3lang.check.partial import believable
@@ -102,7 +102,9 @@ def analyze(
     overrides  params set from outside, each value as text: `{"width": "32"}`
     read       where the text of a used file comes from
     seed       instead of the spec's own
+    Raises TypeError or ValueError for a seed that is none.
     """
+    seed = None if seed is None else seeds.valid(seed)
     syntax_tree, found = parse(source)
     used = used_files(source, syntax_tree, read)
     found = (*found, *used.diagnostics)

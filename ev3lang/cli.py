@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from ev3lang import __version__, files, regular
+from ev3lang.catalog.signature import LARGEST_SEED
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
@@ -123,7 +124,11 @@ def commands() -> None:
     multiple=True,
     help="Give a param of the spec another value; may be repeated.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed than the spec's.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=LARGEST_SEED),
+    help="Another seed than the spec's, from 0 to 4294967295.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ev3lang.analysis import Analysis, analyze
+from ev3lang.check import seeds
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
 from ev3lang.diagnostics.render import render
 from ev3lang.plan.lower import lower
@@ -77,8 +78,9 @@ class Experiment:
         archives: growth, archives and passes lead from one program to the next, and are a run's.
         `state.progress.is_due` says when a run would take such a step; `step` goes on as it was.
         Runs on JAX's default device; teachers are trained here, or read from the cache. Raises
-        ValueError for a sweep without a point, `DataError` where the data are not what the spec
-        says, `WeightsError` where a checkpoint isn't, `ModuleError` for Python that can't be used.
+        TypeError or ValueError for a seed that is none, ValueError for a sweep without a point,
+        `DataError` where the data are not what the spec says, `WeightsError` where a checkpoint
+        isn't, `ModuleError` for Python that can't be used.
         """
         # Imported here, so that checking a spec loads neither jax nor numpy.
         import jax
@@ -91,7 +93,7 @@ class Experiment:
         from ev3lang.runtime.teachers import given_weights
 
         plan = self.plan if point is None else point.plan
-        plan = plan if seed is None else attrs.evolve(plan, seed=seed)
+        plan = plan if seed is None else attrs.evolve(plan, seed=seeds.valid(seed))
         folders = self.source.folder, Path()
         modules.load(plan.models, allow_python, folders)
         externs.load(plan, allow_python, folders)
@@ -112,8 +114,8 @@ def load(
     overrides  params set from outside, each value as text: `{"width": "32"}`
     seed       instead of the spec's own
     What is set is no axis of a sweep any more. Raises OSError where the file can't be read,
-    UnicodeDecodeError where it is no UTF-8, and SpecError where the spec is at fault or has parts
-    that can't be run yet.
+    UnicodeDecodeError where it is no UTF-8, TypeError or ValueError for a seed that is none, and
+    SpecError where the spec is at fault or has parts that can't be run yet.
     """
     source = Source(str(path), read_file(Path(path)))
     return experiment(analyze(source, overrides, seed=seed))

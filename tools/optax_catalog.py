@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from ev3lang.backend import optimizers
 from ev3lang.catalog.optimizers import BY_HAND, LEFT_OUT
-from ev3lang.catalog.signature import Optimizer, Option, Value
+from ev3lang.catalog.signature import LARGEST_SEED, Optimizer, Option, Value
 from ev3lang.plan.plan import Link, OptimizerPlan
 
 TABLE = Path(__file__).parents[1] / "ev3lang" / "catalog" / "optax_table.py"
@@ -149,7 +149,13 @@ WORDS: Mapping[str, Option] = {
     "initial_accumulator_value": _real("where the sum of squares starts", 0.0),
     "initial_scale": _real("where the running mean starts", 0.0),
     "k": _steps("steps from one update to the next", 1),
-    "key": _int("seeds the noise, apart from the run's other draws"),
+    "key": Option(
+        "",
+        "int",
+        low=0,
+        high=LARGEST_SEED,
+        summary="seeds the noise, apart from the run's other draws",
+    ),
     "learning_rate": _LEARNING_RATE,
     "max_step_size": _positive("largest step size"),
     "memory_size": _int("updates that are remembered", 1),

@@ -21,6 +21,9 @@ Level: TypeAlias = Literal["constant", "example", "set", "model"]
 Value: TypeAlias = "int | float | bool | str | tuple[Value, ...]"
 """What an option may hold once it is checked."""
 
+LARGEST_SEED = 2**32 - 1
+"""A random key is made of 32 bits: a larger number would be the run of a smaller one."""
+
 TENSORS = ("f32", "bf16", "u8", "i32")
 SCORES = ("logits", "probs", "log_probs")
 SCALARS = ("real", "bool", "int", "ratio", "pp", "duration", "path")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ev3lang.catalog.signature import DataSource, Option, parse_type
+from ev3lang.catalog.signature import LARGEST_SEED, DataSource, Option, parse_type
 
 _N = Option(
     "n", "int", low=1, summary="how many examples, drawn once; without it every batch is fresh"
@@ -129,7 +129,14 @@ SOURCES = (
                 low=0.0,
                 summary="labels are drawn from softmax(logits / temperature); 0 takes the highest",
             ),
-            Option("seed", "int", default=0, low=0, summary="of the network's weights"),
+            Option(
+                "seed",
+                "int",
+                default=0,
+                low=0,
+                high=LARGEST_SEED,
+                summary="of the network's weights",
+            ),
             _N,
         ),
         rows_option="n",

@@ -8,7 +8,16 @@ import attrs
 
 from ev3lang.catalog.index import AUGMENTATIONS
 from ev3lang.catalog.signature import DataSource, Type
-from ev3lang.check import declarations, errors, expressions, operations, operators, typed, types
+from ev3lang.check import (
+    declarations,
+    errors,
+    expressions,
+    operations,
+    operators,
+    seeds,
+    typed,
+    types,
+)
 from ev3lang.check.amounts import counted, whole
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
@@ -231,14 +240,9 @@ def _split(
     if by is not None and item.method == "ordered" and item.units is None:
         assert item.by is not None, "an order is by a field"
         checking.report(errors.independent_in_time(item.by.span, by))
-    seed = 0
-    if item.seed is not None:
-        if not isinstance(item.seed.value, int) or item.seed.unit is not None:
-            checking.report(
-                errors.wrong_type(item.seed.span, "a whole number as the seed", item.seed.span.text)
-            )
-            return None
-        seed = item.seed.value
+    seed = 0 if item.seed is None else seeds.seed_of(checking, item.seed)
+    if seed is None:
+        return None
     if not is_whole or units is None or (item.method is not None and by is None):
         return None
     return typed.SplitInfo(

@@ -866,6 +866,18 @@ def input_is_id(span: Span, name: str) -> Diagnostic:
     )
 
 
+def no_seed(span: Span, text: str, largest: int) -> Diagnostic:
+    """A seed that is no whole number, or one that another seed would be the same as."""
+    return Diagnostic(
+        code="out-of-range",
+        message=f"a seed has to be a whole number from 0 to {largest}, and this is {text}",
+        span=span,
+        help="take a smaller number: any other gives other draws, and a larger one would repeat it"
+        if text.isdigit()
+        else None,
+    )
+
+
 def label_out_of_range(
     span: Span, name: str, classes: int, least: float, greatest: float
 ) -> Diagnostic:

@@ -20,6 +20,7 @@ from ev3lang.check import (
     optimizers,
     phases,
     reviews,
+    seeds,
     starts,
     sweeps,
     typed,
@@ -265,7 +266,7 @@ def _points(
         if seed is not None:
             program = attrs.evolve(program, seed=seed)
         for values in sweeps.with_seeds(axes, look.point):
-            drawn = sweeps.seed_of(values["seed"]) if "seed" in values else None
+            drawn = seeds.seed_of(look.checking, values["seed"]) if "seed" in values else None
             yield sweeps.Point(
                 {name: sweeps.as_text(value) for name, value in values.items()},
                 program if drawn is None else attrs.evolve(program, seed=drawn),
@@ -377,12 +378,8 @@ def _experiment(checking: Checking) -> Settings:
             continue
         seen[name] = setting
         match name, setting.value:
-            case "seed", tree.Number(unit=None, value=int() as value):
-                seed = value
             case "seed", value:
-                checking.report(
-                    errors.wrong_type(value.span, "a whole number as the seed", value.span.text)
-                )
+                seed = seeds.seed_of(checking, value) or 0
             case "precision", tree.Name(text="f32" | "bf16" as found):
                 precision = "bf16" if found == "bf16" else "f32"
             case "precision", value:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from ev3lang.check import errors, typed
+from ev3lang.check import errors, seeds, typed
 from ev3lang.check.checking import Checking
 from ev3lang.diagnostics.diagnostic import Diagnostic, Label
 from ev3lang.syntax import tree
@@ -104,22 +104,8 @@ def _values(checking: Checking, axis: tree.Axis) -> tuple[tree.Expression, ...] 
 def _seeds(
     checking: Checking, values: tuple[tree.Expression, ...]
 ) -> tuple[tree.Expression, ...] | None:
-    """The values of a seed; None, reported, where one is no whole number."""
-    for value in values:
-        if seed_of(value) is None:
-            wanted = "a whole number as the seed"
-            checking.report(errors.wrong_type(value.span, wanted, value.span.text))
-            return None
-    return values
-
-
-def seed_of(value: tree.Expression) -> int | None:
-    """The seed that a value means; None where it is no whole number."""
-    match value:
-        case tree.Number(unit=None, value=int() as seed):
-            return seed
-        case _:
-            return None
+    """The values of a seed; None, reported, where one is none."""
+    return values if all(seeds.seed_of(checking, each) is not None for each in values) else None
 
 
 def points(axes: tuple[Axis, ...]) -> Iterator[dict[str, tree.Expression]]:
