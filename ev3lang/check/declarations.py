@@ -392,7 +392,7 @@ def _derived(
         )
         return None
     if result.kind == "class" and isinstance(result.dimensions[0], int):
-        reached = reachable.numbers(expr, checking.values)
+        reached = reachable.numbers(checking.written_out(expr))
         if reached is not None and not 0 <= reached[0] <= reached[1] < result.dimensions[0]:
             place = item.value.span if item.type is None else item.type.span
             classes = result.dimensions[0]
