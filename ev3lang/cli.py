@@ -725,7 +725,9 @@ def new(
         return FINDINGS if isinstance(error, NewSpecError) else FAILURE
     finally:
         for folder in () if is_written else reversed(made):
-            folder.rmdir()
+            # another command may have put something there
+            with suppress(OSError):
+                folder.rmdir()
     if out is None:
         _write_out(draft.text)
     for note in draft.notes:
@@ -740,7 +742,8 @@ def _made_folders(folder: Path) -> list[Path]:
     """The folders on the way to this one that weren't there, made now, the outermost first."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
-        each.mkdir()
+        # another command may make it at the same time
+        each.mkdir(exist_ok=True)
     return missing[::-1]
 
 

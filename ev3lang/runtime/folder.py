@@ -32,25 +32,50 @@ def semantic_hash(*plans: Plan) -> str:
     return digest.hexdigest()
 
 
+SPEC = "spec.ev3"
+"""The spec as it ran: the first file of every run's folder."""
+
+
 def create(out: Path | None, *plans: Plan) -> Path:
     """A new folder: `out`, or `runs/<name>-<hash>-<n>` with the first free number.
 
     plans   the run's one, or all of a sweep
-    Raises OSError where it can't be made, FileExistsError where `out` holds something already.
+    Of several runs that start at the same time, each has a folder to itself. It holds an empty
+    `spec.ev3`, for the run to replace. Raises OSError where it can't be made, FileExistsError
+    where `out` holds something already, or another run has taken it.
     """
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            out.mkdir()
         require_free(out)
-        out.mkdir(parents=True, exist_ok=True)
+        if not _is_taken(out):
+            raise FileExistsError(errno.EEXIST, "another run has just taken the folder", str(out))
         return out
     RUNS.mkdir(exist_ok=True)
     stem = f"{plans[0].name}-{semantic_hash(*plans)[:8]}"
     number = 1
     while True:
+        found = RUNS / f"{stem}-{number}"
         # another run may take the same number at the same time: only one of both makes it
         with contextlib.suppress(FileExistsError):
-            (RUNS / f"{stem}-{number}").mkdir()
-            return RUNS / f"{stem}-{number}"
+            found.mkdir()
+            if _is_taken(found):
+                return found
         number += 1
+
+
+def _is_taken(found: Path) -> bool:
+    """Takes an empty folder for this run; False where another run was faster.
+
+    Seeing that a folder is empty is no claim to it. Making a file that was not there is: the
+    system lets one of all that try do it.
+    """
+    try:
+        with (found / SPEC).open("xb"):
+            return True
+    except FileExistsError:
+        return False
 
 
 def require_free(out: Path) -> None:

@@ -315,7 +315,7 @@ def _write_inputs(
     chosen: jax.Device,
     on: str,
 ) -> None:
-    folder.write_text(where / "spec.ev3", source.text)
+    folder.write_text(where / folder.SPEC, source.text)
     folder.write_json(
         where / "run.json",
         {

@@ -109,7 +109,7 @@ def sweep(
     )
     with handled(sweeping.stop):
         try:
-            folder.write_text(where / "spec.ev3", source.text)
+            folder.write_text(where / folder.SPEC, source.text)
             sweeping.write()
             for group in _groups([point.plan for point in points], most_lanes):
                 sweeping.run(group)

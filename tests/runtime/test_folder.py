@@ -7,7 +7,9 @@ import math
 import os
 import resource
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -42,8 +44,48 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_new_folder_is_taken(tmp_path: Path) -> None:
-    assert folder.create(tmp_path, PLAN) == tmp_path
     assert folder.create(tmp_path / "a" / "b", PLAN).is_dir()
+    (tmp_path / "empty").mkdir()
+    assert folder.create(tmp_path / "empty", PLAN) == tmp_path / "empty"
+    with pytest.raises(FileExistsError, match="not empty"):
+        folder.create(tmp_path / "empty", PLAN)
+
+
+@pytest.mark.parametrize("kind", ["new", "empty", "numbered", "both"])
+def test_no_two_runs_that_start_together_have_one_folder(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbered = f"runs/{PLAN.name}-{folder.semantic_hash(PLAN)[:8]}"
+    together, pairs = 4, 200
+    barrier = threading.Barrier(together)
+
+    def start(place: int) -> list[Path | None]:
+        taken: list[Path | None] = []
+        for number in range(pairs):
+            out: Path | None = Path(f"{kind}-{number}")
+            if kind == "numbered" or (kind == "both" and place % 2):
+                out = None
+            elif kind == "both":
+                out = Path(f"{numbered}-{number + 1}")
+            elif kind == "empty":
+                assert out is not None
+                out.mkdir(exist_ok=True)
+            barrier.wait()
+            try:
+                taken.append(folder.create(out, PLAN))
+            except FileExistsError:
+                taken.append(None)
+        return taken
+
+    with ThreadPoolExecutor(together) as pool:
+        starts = list(pool.map(start, range(together)))
+    taken = [each for found in starts for each in found if each is not None]
+    assert len(taken) == len(set(taken))
+    if kind in ("new", "empty"):
+        assert len(taken) == pairs
+    elif kind == "numbered":
+        assert len(taken) == pairs * together
 
 
 @contextmanager
