@@ -74,38 +74,52 @@ def _column(opened: Any, place: int) -> Any:
 def _texts(path: Path) -> Any:
     """Every column of a csv file as text."""
     names = _names(path)
-    broken: list[Any] = []
 
-    def note(row: Any) -> str:
-        broken.append(row)
-        return "skip"
-
-    def read(*, use_threads: bool) -> Any:
+    def read(**ways: Any) -> Any:
         return pacsv.read_csv(
             path,
-            read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=use_threads),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+            read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=not ways),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True, **ways),
             convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
 
     try:
-        table = read(use_threads=True)
-        if broken:
-            # only one thread knows the number of a row
-            broken.clear()
-            read(use_threads=False)
+        return read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} is no csv file, or is damaged: {cause(error)}", CSV_HELP
-        ) from error
-    if broken:
+        _check_text(path)
+        broken: list[Any] = []
+
+        def note(row: Any) -> str:
+            broken.append(row)
+            return "skip"
+
+        # Arrow tells the row of a fault to a handler alone, and on one thread alone
+        with foreign(f"{path} is no csv file, or", pa.ArrowException, OSError, help=CSV_HELP):
+            read(invalid_row_handler=note)
+        if not broken:
+            raise _damaged(path, error) from error
         first = broken[0]
         raise DataError(
             f"{path} has {first.actual_columns} cells in row {first.number - 1}, and "
             f"{first.expected_columns} names",
             "put a cell with a comma or a line's end in quotes",
-        )
-    return table
+        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is no csv file, or is damaged: {cause(error)}", CSV_HELP)
+
+
+def _check_text(path: Path) -> None:
+    """Raises DataError for the first line that is no UTF-8."""
+    with path.open("rb") as opened:
+        for number, line in enumerate(opened, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path} is no UTF-8 text in line {number}", "save it as UTF-8 csv"
+                ) from error
 
 
 def _names(path: Path) -> list[str]:

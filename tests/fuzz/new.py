@@ -10,7 +10,9 @@ import csv
 import datetime
 import random
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,7 +66,8 @@ def attempt(seed: int, folder: Path) -> Outcome:
     out.parent.mkdir()
     what = f"{what}, target {target}, task {task}"
     try:
-        draft = new_spec(None, str(path), target, task=task, out=out)
+        with _heard():
+            draft = new_spec(None, str(path), target, task=task, out=out)
     except (NewSpecError, DataError) as error:
         _is_clear(seed, what, str(error), error.help)
         return Outcome(seed, what, f"{error}\n  {error.help}")
@@ -72,6 +75,19 @@ def attempt(seed: int, folder: Path) -> Outcome:
     for note in draft.notes:
         assert note.isprintable(), f"seed {seed}: {what}: {note!r}"
     return Outcome(seed, what, None)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Raises what a library would print of an error that it passes over."""
+    passed_over: list[BaseException | None] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: passed_over.append(unraisable.exc_value)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        assert not passed_over, f"{passed_over[0]!r} is printed and passed over"
 
 
 def _is_clear(seed: int, what: str, *lines: str) -> None:
