@@ -19,6 +19,7 @@ from ev3lang.new.reading import read_table
 from ev3lang.new.table import NewSpecError, Table
 from ev3lang.plan.lower import lower
 from ev3lang.runtime import data as runs
+from ev3lang.runtime import suitability
 from ev3lang.runtime.faults import DataError
 from ev3lang.source import Source
 
@@ -85,7 +86,7 @@ def new_spec(
         text = writing.written(experiment, table, path, choice, names)
         analysis = _checked(text, source_name, table)
         try:
-            dataset = _read(analysis, choice)
+            odd = _read(analysis, choice)
         except DataError as error:
             culprit = _culprit(table, choice, error)
             if culprit is not None:
@@ -96,7 +97,7 @@ def new_spec(
                 raise NewSpecError(f"a run would refuse this: {error}", error.help) from error
             continue
         notes = _notes(table, choice, why, is_grouped=is_grouped)
-        return Draft(text, (*notes, *dataset.warnings), analysis.refusals)
+        return Draft(text, (*notes, *odd), analysis.refusals)
     raise NewSpecError(
         f"{data} has more than {MOST_ATTEMPTS} columns that a run can't read, such as "
         f"{', '.join(map(shown, list(refused)[:4]))}",
@@ -135,10 +136,14 @@ def _checked(text: str, name: str, table: Table) -> Analysis:
     return analysis
 
 
-def _read(analysis: Analysis, choice: Choice) -> runs.Dataset:
-    """The data as a run of the spec reads them; raises DataError where they don't fit it."""
+def _read(analysis: Analysis, choice: Choice) -> tuple[str, ...]:
+    """What a run would warn of before its first step, with the data read as it reads them.
+
+    Raises DataError where they don't fit the spec, or it could measure nothing on them.
+    """
     assert analysis.program is not None, "a spec without errors has a program"
-    dataset = runs.read(lower(analysis.program).data, analysis.source.folder)
+    plan = lower(analysis.program)
+    dataset = runs.read(plan.data, analysis.source.folder)
     label = choice.target.label
     for use in SPLITS if choice.target.classes is None and dataset.tables else ():
         values = dataset.tables[use][label]
@@ -148,7 +153,7 @@ def _read(analysis: Analysis, choice: Choice) -> runs.Dataset:
                 "has no value",
                 "add examples, or name another column with --target",
             )
-    return dataset
+    return (*dataset.warnings, *suitability.warnings(plan, dataset.tables))
 
 
 def _culprit(table: Table, choice: Choice, error: DataError) -> str | None:

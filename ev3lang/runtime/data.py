@@ -60,8 +60,7 @@ class Dataset:
     statistics   of fields that are normalised in the program: u8 and augmented ones
     scales       of every normalised field, in the units of the field (u8: of [0, 1])
     files        what was read from the disk
-    warnings     what a reader of the report should know
-    lost         those of them that say what of the files was not read, or is less than there
+    warnings     what a reader of the report should know of the files and the splits
     """
 
     tables: Tables
@@ -69,7 +68,6 @@ class Dataset:
     scales: Mapping[str, Scale] = attrs.Factory(dict)
     files: tuple[FileRecord, ...] = ()
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
@@ -90,7 +88,7 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
         if type_.kind == "text":
             _number_words(_named(plan, folder), name, type_, parts)
     tables: Tables = {use: {} for use in SPLITS}
-    rows = {part: _rows(columns) for part, columns in parts.items()}
+    rows = {part: rows_of(columns) for part, columns in parts.items()}
     _check_groups(plan, folder, parts)
     for part in list(parts):
         columns = parts.pop(part)
@@ -116,7 +114,6 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
         scales,
         files,
         (*lost, *_size_warnings(plan, tables, rows), *_warnings(plan, tables)),
-        lost,
     )
 
 
@@ -183,7 +180,8 @@ def _paths(plan: DataPlan, folder: Path) -> list[Path]:
     ]
 
 
-def _rows(columns: Columns) -> int:
+def rows_of(columns: Columns) -> int:
+    """How many examples there are in a table."""
     return len(next(iter(columns.values())))
 
 
@@ -473,7 +471,7 @@ def _size_warnings(plan: DataPlan, tables: Tables, rows: Mapping[str | None, int
         return
     what = {"grouped": "a group", "ordered": "what is of one time"}[split.method]
     for use, share, part in zip(SPLITS, split.shares, split.parts, strict=True):
-        held = _rows(tables[use]) / rows[part]
+        held = rows_of(tables[use]) / rows[part]
         if abs(held - share) > LARGE_GAP:
             yield (
                 f"the {use} split has {held:.1%} of the examples rather than {share:.1%}: {what} "
@@ -484,15 +482,6 @@ def _size_warnings(plan: DataPlan, tables: Tables, rows: Mapping[str | None, int
 def _warnings(plan: DataPlan, tables: Tables) -> Iterator[str]:
     """What is odd about data that can be used."""
     labels = [name for name, type_ in plan.fields if type_.kind == "class"]
-    for name in labels:
-        shown = np.unique(tables["explore"][name])
-        others = np.unique(np.concatenate([tables[use][name] for use in SPLITS[1:]]))
-        missing = np.setdiff1d(others, shown)
-        if len(missing):
-            yield (
-                f"explore has no example of {name} {', '.join(map(str, missing[:5]))}"
-                + (", ..." if len(missing) > 5 else "")
-            )
     for name, type_ in plan.fields:
         if type_.kind not in ("logits", "probs", "log_probs") or len(type_.dimensions) != 1:
             continue
@@ -668,22 +657,50 @@ def _normalize(table: Columns, field: str, scale: Scale) -> None:
     table[field] = done
 
 
-def examples_in_two_splits(tables: Tables, fields: Sequence[str]) -> int:
-    """How many examples outside explore are the same as one in a split before theirs.
+def examples_in_two_splits(tables: Tables, fields: Sequence[str]) -> dict[str, int]:
+    """How many examples of each split after explore are the same as one in a split before it.
 
     fields   those to compare: the inputs, since a label can differ and the answer still leak
     """
+    columns = {
+        use: [np.ascontiguousarray(tables[use][name]) for name in fields]
+        for use in SPLITS
+        if use in tables
+    }
+    codes = {use: _row_codes(each) for use, each in columns.items()}
+    uses = list(columns)
+    nothing = np.empty(0, np.uint64)
     seen: set[bytes] = set()
-    count = 0
-    for use in SPLITS:
-        table = tables.get(use)
-        if table is None:
-            continue
-        columns = [np.ascontiguousarray(table[name]) for name in fields]
-        rows = [_row_digest(columns, row) for row in range(len(columns[0]))]
-        count += sum(row in seen for row in rows)
-        seen.update(rows)
-    return count
+    counts = {}
+    for place, use in enumerate(uses):
+        # only rows whose codes meet are compared by their bytes
+        before, after = (
+            np.isin(codes[use], np.concatenate([nothing, *(codes[each] for each in others)]))
+            for others in (uses[:place], uses[place + 1 :])
+        )
+        met = np.flatnonzero(before | after).tolist()
+        digests = {row: _row_digest(columns[use], row) for row in met}
+        if place:
+            counts[use] = sum(digest in seen for digest in digests.values())
+        seen.update(digests.values())
+    return counts
+
+
+def _row_codes(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """A number for each row, [B] uint64, that is the same for rows of the same bytes."""
+    codes = np.zeros(len(columns[0]), np.uint64)
+    draw = np.random.Generator(np.random.PCG64(0))
+    for column in columns:
+        rows = column.reshape(len(column), -1)
+        width = rows.shape[1] * rows.itemsize
+        factors = draw.integers(1, 2**63, -(-width // 4), np.uint64) * np.uint64(2) + np.uint64(1)
+        block = max(1, BLOCK_BYTES // max(1, width))
+        for begin in range(0, len(rows), block):
+            raw = np.ascontiguousarray(rows[begin : begin + block]).view(np.uint8)
+            raw = np.pad(raw.reshape(-1, width), ((0, 0), (0, -width % 4)))
+            words = raw.view(np.uint32).astype(np.uint64)
+            codes[begin : begin + block] += (words * factors).sum(axis=1, dtype=np.uint64)
+    return codes
 
 
 def _row_digest(columns: Sequence[np.ndarray], row: int) -> bytes:

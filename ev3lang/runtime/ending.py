@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +15,10 @@ from ev3lang.backend.rollout import part
 from ev3lang.backend.state import PROOFS, Params, Proofs, RunState
 from ev3lang.plan.plan import (
     BaselinePlan,
-    Forward,
     Plan,
     Reference,
-    fields_of,
-    subexpressions,
 )
 from ev3lang.runtime import (
-    data,
     device,
     folder,
     measuring,
@@ -45,7 +40,6 @@ from ev3lang.source import Source
 def finish(
     run: Running,
     state: RunState,
-    dataset: data.Dataset,
     notes: tuple[str, ...],
     source: Source,
     chosen: jax.Device,
@@ -80,8 +74,6 @@ def finish(
         *notes,
         # what a function of the user's has done is told with its own words
         *(() if plan.has_host else run.tally.warnings),
-        *dataset.warnings,
-        *_data_warnings(plan, dataset.tables),
     ]
     if run.outcome.is_own_stop:
         with watch("baselines_s"):
@@ -234,15 +226,3 @@ def _baseline_steps(plan: Plan, baseline: BaselinePlan, state: RunState) -> int:
     if baseline.is_same_lineage:
         return int(state.accepted_steps)
     return int(state.descended)
-
-
-def _data_warnings(plan: Plan, tables: data.Tables) -> Iterator[str]:
-    values = [each.loss for each in plan.descents] or [each.value for each in plan.objectives]
-    inputs = fields_of(
-        *(part for value in values for part in subexpressions(value) if isinstance(part, Forward))
-    )
-    count = data.examples_in_two_splits(tables, inputs) if inputs else 0
-    if count == 1:
-        yield "1 example has the same inputs as one in another split"
-    elif count:
-        yield f"{count} examples have the same inputs as one in another split"

@@ -30,6 +30,7 @@ from ev3lang.runtime import (
     evidence,
     folder,
     streaming,
+    suitability,
     teachers,
     whole,
 )
@@ -163,7 +164,11 @@ def run_together(
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
         whole.check(plan, tables)
-        short = tuple(evidence.shortfall(plan, tables))
+        doubts = (
+            *dataset.warnings,
+            *evidence.shortfall(plan, tables),
+            *suitability.warnings(plan, tables),
+        )
         is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
         sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}
         externs.try_uses(plan, sizes.values())
@@ -173,11 +178,14 @@ def run_together(
                 is_new = lane.out is None or not lane.out.exists()
                 made.append((folder.create(lane.out, lane.plan), is_new))
                 where, _ = made[-1]
-                _write_inputs(where, lane, source, dataset.files, chosen, on)
+                _write_inputs(where, lane, source, dataset.files, chosen, on, doubts)
                 lane.listen(RunStarted(lane.plan, device.describe(chosen), where, sizes))
-                for what in (*dataset.lost, *short):
+                for what in doubts:
                     lane.listen(Warned(what))
             given = _given(plan, dataset, source, chosen, watch, lanes[0].listen, stop)
+            for what in given.warnings:
+                for lane in lanes:
+                    lane.listen(Warned(what))
             weights = given.weights | teachers.frozen_weights(plan, given.weights)
             emitted = partial(
                 emit,
@@ -227,7 +235,7 @@ def run_together(
         is_alone = len(runs) == 1
         ends = [runs[0].to_the_end(states[0])] if is_alone else to_their_ends(runs, states)
         reports = [
-            finish(started, state, dataset, (*given.warnings, *short), source, chosen, where)
+            finish(started, state, (*given.warnings, *doubts), source, chosen, where)
             for started, state, (where, _) in zip(runs, ends, made, strict=True)
         ]
         return tuple(
@@ -314,6 +322,7 @@ def _write_inputs(
     files: Iterable[data.FileRecord],
     chosen: jax.Device,
     on: str,
+    doubts: Sequence[str],
 ) -> None:
     folder.write_text(where / folder.SPEC, source.text)
     folder.write_json(
@@ -328,6 +337,7 @@ def _write_inputs(
             "externs": externs.record(lane.plan),
             "device": device.describe(chosen),
             "flags": {"device": on, "set": dict(lane.overrides)},
+            "warnings": list(doubts),
             "versions": folder.versions(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         },

@@ -145,13 +145,36 @@ def test_statistics_of_the_spec_are_taken_as_they_are() -> None:
 
 
 def test_examples_in_two_splits_are_found() -> None:
-    assert data.examples_in_two_splits(data.read(DIGITS).tables, ["image"]) == 0
+    counts = data.examples_in_two_splits(data.read(DIGITS).tables, ["image"])
+    assert counts == {"assess": 0, "adapt": 0, "report": 0}
     columns = {"features": np.asarray([[1, 2], [3, 4], [1, 2], [5, 6]], dtype=np.float32)}
     tables = {
         "explore": {"features": columns["features"][:2]},
         "assess": {"features": columns["features"][2:]},
     }
-    assert data.examples_in_two_splits(tables, ["features"]) == 1
+    assert data.examples_in_two_splits(tables, ["features"]) == {"assess": 1}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32, bool])
+@pytest.mark.parametrize("shape", [(), (3,), (5, 7)])
+def test_copies_are_counted_as_a_set_of_rows_counts_them(
+    dtype: type, shape: tuple[int, ...]
+) -> None:
+    draw = np.random.default_rng(3)
+    tables = {
+        use: {
+            "x": draw.integers(0, 3, (rows, *shape)).astype(dtype),
+            "y": draw.integers(0, 4, rows).astype(np.int32),
+        }
+        for use, rows in zip(data.SPLITS, (400, 90, 80, 70), strict=True)
+    }
+    seen: set[tuple[bytes, bytes]] = set()
+    for use in data.SPLITS:
+        rows = [(x.tobytes(), y.tobytes()) for x, y in zip(*tables[use].values(), strict=True)]
+        if use != "explore":
+            expected = sum(row in seen for row in rows)
+            assert data.examples_in_two_splits(tables, ["x", "y"])[use] == expected
+        seen.update(rows)
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,6 @@ def test_odd_data_are_warned_of(tmp_path: Path) -> None:
         "split explore 60%, assess 15%, adapt 15%, report 10% ordered by day"
     )
     said = "\n".join(dataset(tmp_path, block(lines)).warnings)
-    assert "explore has no example of label" in said
     assert "the examples rather than 15.0%: what is of one time by day stays whole" in said
     assert "teacher agrees with label in" in said
     store(tmp_path, x=X, label=LABEL, teacher=np.eye(4)[LABEL])
