@@ -88,7 +88,7 @@ class Experiment:
         from ev3lang.backend import externs, modules
         from ev3lang.backend.emit import emit
         from ev3lang.plan.fuse import fuse
-        from ev3lang.runtime import whole
+        from ev3lang.runtime import sequences, whole
         from ev3lang.runtime.data import read
         from ev3lang.runtime.teachers import given_weights
 
@@ -99,6 +99,7 @@ class Experiment:
         externs.load(plan, allow_python, folders)
         data = read(plan.data, self.source.folder)
         whole.check(plan, data.tables)
+        plan = sequences.with_reaches(plan, data.tables)
         platform = jax.default_backend()
         given = given_weights(plan, data, self.source.folder, platform=platform)
         return emit(fuse(plan, platform), data.tables, data.statistics, given.weights)

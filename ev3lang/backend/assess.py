@@ -87,9 +87,9 @@ def _is_sound(objective: ObjectivePlan, values: Array) -> Array:
 
 def _is_beyond(objective: ObjectivePlan, values: Array) -> Array:
     """Which values lie beyond the objective's range, rounding apart: bool, False for a NaN."""
-    if objective.range is None or objective.is_binary:
+    if objective.example_range is None or objective.is_binary:
         return jnp.zeros(values.shape, bool)
-    low, high = objective.range
+    low, high = objective.example_range
     slack = RANGE_SLACK * max(1.0, abs(low), abs(high))
     return (values < low - slack) | (values > high + slack)
 

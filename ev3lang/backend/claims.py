@@ -71,7 +71,8 @@ def bounded(measure: ObjectivePlan, values: Array) -> Array:
     bounded this way is a claim about the mean of the values as they are: one example beyond the
     range could turn that, and no number of examples could rule it out.
     """
-    return values if measure.range is None else jnp.clip(values, *measure.range)
+    known = measure.example_range
+    return values if known is None else jnp.clip(values, *known)
 
 
 def bounded_gains(claim: Claim, values: Values, accepted: Values) -> Array:

@@ -277,12 +277,15 @@ def ctc_loss(scores: Array, target: Array) -> Array:
     return optax.losses.ctc_loss(scores, none, jnp.maximum(target, 0), padding)
 
 
-def token_cross_entropy(scores: Array, target: Array, *, label_smoothing: ArrayLike) -> Array:
+def token_cross_entropy(
+    scores: Array, target: Array, *, label_smoothing: ArrayLike, over: str
+) -> Array:
     """Cross entropy of the places that have a target, their mean.
 
     scores    [B, T, C] float32 logits
     target    [B, T] int32 in [0, C), -1 where there is none
-    returns   [B] float32, at least 0, nats; 0 where no place has one
+    over      what is averaged, as `over_targets` says
+    returns   [B] float32, at least 0, nats
     """
     classes = scores.shape[-1]
     each = cross_entropy(
@@ -290,13 +293,23 @@ def token_cross_entropy(scores: Array, target: Array, *, label_smoothing: ArrayL
         jnp.maximum(target, 0).reshape(-1),
         label_smoothing=label_smoothing,
     ).reshape(target.shape)
-    return over_targets(each, target)
+    return over_targets(each, target, over)
 
 
-def over_targets(values: Array, target: Array) -> Array:
-    """[B], the mean of `[B, T]` over the places that have a target; 0 where none has."""
-    has_one = (target >= 0).astype(jnp.float32)
-    return jnp.sum(values * has_one, axis=-1) / jnp.maximum(jnp.sum(has_one, axis=-1), 1)
+def over_targets(values: Array, target: Array, over: str) -> Array:
+    """[B], of `[B, T]` the values of places that have a target, so that their mean is wanted.
+
+    over      `tokens`: each sequence's sum over the mean number of places of a sequence, so that
+              the mean over sequences is that over all places; `sequences`: each sequence's mean
+    A sequence without any is 0: it has no part in a mean over tokens, and in data whose sequences
+    are averaged there is none.
+    """
+    has_one = target >= 0
+    sums = jnp.sum(jnp.where(has_one, values, 0), axis=-1)
+    counts = jnp.sum(has_one, axis=-1, dtype=jnp.float32)
+    if over == "tokens":
+        counts = jnp.mean(counts)
+    return sums / jnp.where(counts > 0, counts, 1)
 
 
 TABLE: Mapping[str, Callable[..., Array]] = {

@@ -449,14 +449,16 @@ def spearman_correlation(prediction: Array, target: Array) -> Array:
     return pearson_correlation(first, second)
 
 
-def token_accuracy(scores: Array, target: Array) -> Array:
+def token_accuracy(scores: Array, target: Array, *, over: str) -> Array:
     """The share of places with a target whose highest score is the target's.
 
     scores    [B, T, C] float32
     target    [B, T] int32 in [0, C), -1 where there is none
-    returns   [B] float32 in [0, 1]; 0 where no place has one
+    over      what is averaged, as `over_targets` says
+    returns   [B] float32 of mean in [0, 1]
     """
-    return over_targets((jnp.argmax(scores, axis=-1) == target).astype(jnp.float32), target)
+    is_right = (jnp.argmax(scores, axis=-1) == target).astype(jnp.float32)
+    return over_targets(is_right, target, over)
 
 
 TABLE: Mapping[str, Callable[..., Array]] = {

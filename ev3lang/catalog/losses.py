@@ -8,6 +8,16 @@ _REAL = parse_type("real")
 _PREDICTION = Input("prediction", types("f32[...]", "real"))
 _TARGET = Input("target", types("f32[...]", "real"))
 
+OVER = Option(
+    "over",
+    "name",
+    default="tokens",
+    choices=("tokens", "sequences"),
+    summary="mean over the tokens of the batch or set, a sequence counting by how many it has; or "
+    "over sequences of each one's own mean, for data in which every sequence has a target",
+)
+"""What a mean over the places of sequences is taken over."""
+
 LOSSES = (
     Function(
         name="cross_entropy",
@@ -270,8 +280,9 @@ LOSSES = (
                 high=1.0,
                 summary="share of the target spread evenly over all tokens",
             ),
+            OVER,
         ),
-        summary="cross entropy of each place that has a target, their mean, in nats; 0 without any",
+        summary="cross entropy of the places that have a target, in nats, mean over all of them",
         source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
         better="lower",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ev3lang.catalog.losses import OVER
 from ev3lang.catalog.signature import Function, Input, Option, parse_type, types
 
 _REAL = parse_type("real")
@@ -382,10 +383,11 @@ OF_MANY = (
         inputs=(Input("scores", types("logits[T, C]")), Input("target", types("tokens[C, T]"))),
         output=_REAL,
         family="metric",
+        options=(OVER,),
         is_differentiable=False,
         range=(0.0, 1.0),
         better="higher",
-        summary="share of the places with a target whose highest score is the target's",
+        summary="share of the places with a target whose highest score is the target's, of all",
         source="Bengio et al. (2003), J. Mach. Learn. Res. 3:1137-1155",
     ),
 )

@@ -323,6 +323,16 @@ def wrong_level(span: Span, what: str, hint: str | None = None) -> Diagnostic:
     return Diagnostic(code="wrong-level", message=what, span=span, help=hint)
 
 
+def of_token_mean(span: Span, function: str) -> Diagnostic:
+    """A function of one sequence's part in a mean over all tokens."""
+    return wrong_level(
+        span,
+        f"{function} of a mean over tokens, which belongs to the whole set and no sequence",
+        "each sequence counts in it by its tokens, so only sums and multiples have a meaning; for "
+        "a value of each sequence write `over: sequences`",
+    )
+
+
 def set_level_loss(span: Span, name: str) -> Diagnostic:
     """A loss that no batch's examples average to."""
     return Diagnostic(

@@ -306,6 +306,7 @@ def measured(facts: typed.Facts) -> typed.Facts:
         level=level,
         gradient=frozenset(),
         range=(0.0, 1.0) if facts.type.kind == "bool" else facts.range,
+        is_token_mean=False,
     )
 
 
@@ -369,6 +370,10 @@ def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.
             )
         )
         return None
+    is_token_mean = left.facts.is_token_mean or right.facts.is_token_mean
+    if is_token_mean and not _is_linear(operator, left, right):
+        checking.report(errors.of_token_mean(expression.span, f"`{operator}`"))
+        return None
     data = one_data_block(checking, expression.span, (left, right))
     is_smooth = OPERATORS[operator].is_differentiable
     facts = typed.Facts(
@@ -381,12 +386,23 @@ def _binary(checking: Checking, expression: tree.Binary, scope: Scope) -> typed.
             if type_.kind == "bool"
             else fold_range(operator, (left.facts.range, right.facts.range))
         ),
+        is_token_mean=is_token_mean,
     )
     applied = typed.Apply(operator, (left, right), (), facts, span=expression.span)
     if type_.kind == "f32" and checking.mixtures.is_mixture(checking.written_out(applied)):
         mean = attrs.evolve(facts, type=Type("probs", type_.dimensions), range=(0.0, 1.0))
         return attrs.evolve(applied, facts=mean)
     return _folded(checking, applied)
+
+
+def _is_linear(operator: str, left: typed.Expr, right: typed.Expr) -> bool:
+    """Whether a mean over examples of the operation is the operation on their means."""
+    is_same_for_all = [each.facts.level in ("constant", "model") for each in (left, right)]
+    return (
+        operator in ("+", "-")
+        or (operator == "*" and any(is_same_for_all))
+        or (operator == "/" and is_same_for_all[1])
+    )
 
 
 def _binary_type(
@@ -589,6 +605,9 @@ def _function(
         what = f"`{entry.name}` works on the values of an example, and this is a table of a set"
         checking.report(errors.wrong_level(tables[0].span, what))
         return None
+    if any(each.facts.is_token_mean for each in known) and entry.name != "stop_gradient":
+        checking.report(errors.of_token_mean(call.span, f"`{entry.name}`"))
+        return None
     if entry.level == "set":
         too_high = next((each for each in known if each.facts.level != "example"), None)
         if too_high is not None:
@@ -619,6 +638,8 @@ def _function(
         gradient=gradient if entry.is_differentiable else frozenset(),
         data=one_data_block(checking, call.span, known),
         range=_function_range(entry, dict(options)),
+        is_token_mean=dict(options).get("over") == "tokens"
+        or any(each.facts.is_token_mean for each in known),
     )
     return _folded(checking, typed.Apply(entry.name, known, options, facts, span=call.span))
 

@@ -29,6 +29,8 @@ class Facts:
     gradient  the models through which a gradient flows from it
     data      the data block whose fields it reads, None for none
     range     inclusive bounds of one value, where known
+    is_token_mean  whether it is one sequence's part in a mean over all tokens, which has a
+              meaning in sums and multiples alone
     """
 
     type: Type
@@ -36,6 +38,7 @@ class Facts:
     gradient: frozenset[str] = frozenset()
     data: str | None = None
     range: tuple[float, float] | None = None
+    is_token_mean: bool = False
 
 
 @attrs.frozen(eq=False)

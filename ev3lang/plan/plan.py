@@ -470,6 +470,9 @@ class ObjectivePlan:
     range   inclusive bounds of one value, where known
     clips   whether the spec states the range, so that an example's value can lie beyond it: a
             betting test then counts the nearer end
+    reach   how many times a range that isn't stated one example's value can take up, of a mean
+            over tokens: the most tokens of a sequence over their mean number; known once the data
+            are read
     """
 
     name: str
@@ -478,11 +481,24 @@ class ObjectivePlan:
     target: float | None
     range: tuple[float, float] | None
     clips: bool = False
+    reach: float = attrs.field(default=1.0, repr=False)
 
     @property
     def is_binary(self) -> bool:
         """Whether each example is right or wrong, so that counts decide."""
         return self.value.level == "example" and self.value.type.kind == "bool"
+
+    @property
+    def example_range(self) -> tuple[float, float] | None:
+        """Inclusive bounds of one example's value, where known."""
+        if self.range is None or self.clips or self.reach == 1:
+            return self.range
+        low, high = self.range
+        if is_token_mean(self.value):
+            # a sum over no token is 0
+            return min(low * self.reach, 0.0), max(high * self.reach, 0.0)
+        further = (self.reach - 1) * max(abs(low), abs(high))
+        return low - further, high + further
 
     @property
     def is_share(self) -> bool:
@@ -493,6 +509,11 @@ class ObjectivePlan:
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return 1 if self.direction == "maximize" else -1
+
+
+def is_token_mean(value: Expr) -> bool:
+    """Whether a value is by itself a mean over all tokens, a sequence counting by its tokens."""
+    return isinstance(value, Apply) and dict(value.options).get("over") == "tokens"
 
 
 @attrs.frozen
@@ -593,15 +614,16 @@ class Claim:
     @property
     def clipped(self) -> tuple[float, float] | None:
         """The range that a test keeps each example's value in; None where none can leave it."""
-        return self.measure.range if self.measure.clips and self.test == "betting" else None
+        is_kept = self.measure.clips and self.test == "betting"
+        return self.measure.example_range if is_kept else None
 
     @property
     def scale(self) -> float:
         """The most by which a gain can miss or pass the margin; inf where no range is known."""
-        if self.measure.range is None:
+        if self.measure.example_range is None:
             return math.inf
         return excess_scale(
-            *self.measure.range,
+            *self.measure.example_range,
             is_falling=self.measure.direction == "minimize",
             factor=self.factor,
             margin=self.margin,

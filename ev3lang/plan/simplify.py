@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from ev3lang.catalog.signature import Type
@@ -19,16 +21,27 @@ from ev3lang.plan.plan import (
 def simplify(plan: Plan) -> Plan:
     """The plan with every expression rewritten; equal values, but for what rounding had lost."""
     return attrs.evolve(
-        plan,
+        with_measures(plan, _objective),
         descents=tuple(attrs.evolve(c, loss=stable(c.loss)) for c in plan.descents),
-        objectives=tuple(map(_objective, plan.objectives)),
-        ranking=attrs.evolve(plan.ranking, keys=tuple(map(_objective, plan.ranking.keys))),
-        rule=attrs.evolve(plan.rule, claims=tuple(map(_claim, plan.rule.claims))),
-        guards=tuple(attrs.evolve(g, claim=_claim(g.claim)) for g in plan.guards),
         shown=tuple(attrs.evolve(s, value=stable(s.value)) for s in plan.shown),
         baselines=tuple(attrs.evolve(b, loss=stable(b.loss)) for b in plan.baselines),
+    )
+
+
+def with_measures(plan: Plan, change: Callable[[ObjectivePlan], ObjectivePlan]) -> Plan:
+    """The plan with something else for each measure, wherever it stands."""
+
+    def claim(one: Claim) -> Claim:
+        return attrs.evolve(one, measure=change(one.measure))
+
+    return attrs.evolve(
+        plan,
+        objectives=tuple(map(change, plan.objectives)),
+        ranking=attrs.evolve(plan.ranking, keys=tuple(map(change, plan.ranking.keys))),
+        rule=attrs.evolve(plan.rule, claims=tuple(map(claim, plan.rule.claims))),
+        guards=tuple(attrs.evolve(g, claim=claim(g.claim)) for g in plan.guards),
         others=tuple(
-            attrs.evolve(each, objective=_objective(each.objective))
+            attrs.evolve(each, objective=change(each.objective))
             if isinstance(each, Evolution)
             else each
             for each in plan.others
@@ -38,10 +51,6 @@ def simplify(plan: Plan) -> Plan:
 
 def _objective(objective: ObjectivePlan) -> ObjectivePlan:
     return attrs.evolve(objective, value=stable(objective.value))
-
-
-def _claim(claim: Claim) -> Claim:
-    return attrs.evolve(claim, measure=_objective(claim.measure))
 
 
 _OF_LOGS = (

@@ -14,7 +14,16 @@ from ev3lang.backend import units as units_of
 from ev3lang.backend.emit import Program
 from ev3lang.backend.state import Params
 from ev3lang.backend.units import Sample, Units
-from ev3lang.plan.plan import Expr, Forward, Plan, fields_of, parts_of, subexpressions
+from ev3lang.plan.plan import (
+    Expr,
+    Forward,
+    Plan,
+    fields_of,
+    is_token_mean,
+    parts_of,
+    subexpressions,
+)
+from ev3lang.runtime import sequences
 from ev3lang.runtime.intervals import (
     Interval,
     bootstrap_interval,
@@ -106,6 +115,10 @@ def measure(
     values = {model: dict(each.values(fields)) for model, each in weights.items()}
     kept = _kept(plan, values)
     notes = tuple(_beyond(delivered, values[delivered], *each) for each in kept.items())
+    for metric in metrics:
+        if is_token_mean(metric.value):
+            for each in values.values():
+                each[metric.name] = sequences.over_tokens(metric.value, each[metric.name], fields)
     metrics += kept.values()
     of_set = [each for each in metrics if each.is_of_set and values[delivered][each.name].ndim == 0]
     resampled = _resampled(weights, sample, [each.name for each in of_set], plan.seed)

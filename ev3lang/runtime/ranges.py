@@ -109,11 +109,11 @@ def _claimed(plan: Plan) -> set[str]:
 
 
 def _range(measure: ObjectivePlan) -> str:
-    assert measure.range is not None
-    low, high = measure.range
+    assert measure.example_range is not None
+    low, high = measure.example_range
     return f"{low:g} to {high:g}"
 
 
 def _width(measure: ObjectivePlan) -> float:
-    assert measure.range is not None
-    return measure.range[1] - measure.range[0]
+    assert measure.example_range is not None
+    return measure.example_range[1] - measure.example_range[0]

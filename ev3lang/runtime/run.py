@@ -29,6 +29,7 @@ from ev3lang.runtime import (
     device,
     evidence,
     folder,
+    sequences,
     streaming,
     suitability,
     teachers,
@@ -148,7 +149,6 @@ def run_together(
     watches = [Stopwatch({"import_s": import_s}) for _ in lanes]
     plan, watch = lanes[0].plan, watches[0]
     assert len(lanes) == 1 or all(may_go_together(plan, lane.plan) for lane in lanes)
-    first = stages.at(plan, plan.architecture)
     chosen = device.pick(on)
     device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
@@ -164,6 +164,11 @@ def run_together(
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
         whole.check(plan, tables)
+        lanes = [
+            attrs.evolve(lane, plan=sequences.with_reaches(lane.plan, tables)) for lane in lanes
+        ]
+        plan = lanes[0].plan
+        first = stages.at(plan, plan.architecture)
         doubts = (
             *dataset.warnings,
             *evidence.shortfall(plan, tables),

@@ -154,7 +154,7 @@ def by_hand(params: Any, tokens: Any, is_rotary: bool) -> Any:
 def compiled(plan: ModelPlan, params: Any, tokens: Any, dtype: Any = jnp.float32) -> Any:
     logits = models.apply(plan, params, tokens, dtype=dtype)
     target = scores.next_token(tokens)
-    return losses.token_cross_entropy(logits, target, label_smoothing=0.0).mean()
+    return losses.token_cross_entropy(logits, target, label_smoothing=0.0, over="tokens").mean()
 
 
 def distance(first: Any, second: Any) -> float:

@@ -143,12 +143,12 @@ def test_ctc_loss_sums_over_all_alignments() -> None:
 def test_tokens_without_a_target_count_nothing() -> None:
     scores = jnp.asarray(RNG.normal(size=(3, 4, C)), jnp.float32)
     target = jnp.asarray([[1, 2, 3, 4], [0, 1, -1, -1], [-1, -1, -1, -1]])
-    found = losses.token_cross_entropy(scores, target, label_smoothing=0.0)
+    found = losses.token_cross_entropy(scores, target, label_smoothing=0.0, over="sequences")
     each = optax.losses.softmax_cross_entropy_with_integer_labels(scores, jnp.maximum(target, 0))
     expected = [each[0].mean(), each[1, :2].mean(), 0]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    grads = jax.grad(lambda x: losses.token_cross_entropy(x, target, label_smoothing=0.1).sum())(
-        scores
-    )
+    grads = jax.grad(
+        lambda x: losses.token_cross_entropy(x, target, label_smoothing=0.1, over="tokens").sum()
+    )(scores)
     assert not np.any(grads[2])
     assert np.all(np.isfinite(grads))

@@ -76,7 +76,11 @@ def test_correlations_are_those_of_scipy(rows: list[tuple[int, int]]) -> None:
 def test_token_accuracy_counts_places_with_a_target() -> None:
     logits = jnp.zeros((2, 3, 4)).at[:, :, 1].set(1)
     target = jnp.asarray([[1, 2, -1], [-1, -1, -1]])
-    np.testing.assert_allclose(metrics.token_accuracy(logits, target), [0.5, 0])
+    each = metrics.token_accuracy(logits, target, over="sequences")
+    np.testing.assert_allclose(each, [0.5, 0])
+    assert float(metrics.token_accuracy(logits, target, over="tokens").mean()) == 0.5
+    none = metrics.token_accuracy(logits, jnp.full((2, 3), -1), over="tokens")
+    np.testing.assert_array_equal(none, [0, 0])
 
 
 def test_the_next_token_is_the_one_that_follows() -> None:
