@@ -27,10 +27,15 @@ class DataError(Fault):
         field: str | None = None,
         row: int | None = None,
     ) -> None:
-        super().__init__(message, help)
+        super().__init__(_one_line(message), _one_line(help))
         self.is_spec_fault = is_spec_fault
         self.field = field
         self.row = row
+
+
+def _one_line(text: str) -> str:
+    """The text without what would end its line or move the cursor: files hold any characters."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 class MemoryFault(Fault):

@@ -31,6 +31,9 @@ WORDS = {
     "uint8": "a whole number from 0 to 255",
     "bool": "true or false, 1 or 0",
 }
+MOST_SHOWN = 40
+"""Characters of a cell that a message shows."""
+
 HELP = "save it as csv with commas, a line of names, and UTF-8"
 
 
@@ -194,8 +197,10 @@ def _wrong_cell(
     cells: pa.ChunkedArray,
     row: int,
 ) -> DataError:
+    cell = cells[row].as_py()
+    shown = cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}…"
     return DataError(
-        f"{path}: {name} is `{cells[row].as_py()}` in row {row + 1}, which is not "
+        f"{path}: {name} is `{shown}` in row {row + 1}, which is not "
         f"{WORDS[str(type_)]}, and the spec declares {column.type}",
         f"mend the row, or declare `{column.name}: id` for text",
         field=column.name,

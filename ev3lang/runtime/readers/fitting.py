@@ -68,6 +68,13 @@ def check_declared(
     )
     if not is_kind or not is_shape:
         raise mismatch(file, column, stored, shape)
+    if 0 in shape:
+        raise DataError(
+            f"{file}: {column.stored_name} is {_said(stored, shape)} in the file: examples without "
+            "a number",
+            "store what the spec declares",
+            field=column.name,
+        )
 
 
 def mismatch(
@@ -103,6 +110,8 @@ def fill(
     bits, a number that is neither 0 nor 1 for a truth, bytes that are no text.
     """
     if into.dtype == TEXT:
+        if values.dtype.kind == "U":
+            _check_text(file, column, values, row_of)
         into[...] = values if values.dtype.kind != "S" else _decoded(file, column, values, row_of)
         return
     _check_whole(file, column, into.dtype, values, row_of)
@@ -174,6 +183,30 @@ def _refuse(
         field=column.name,
         row=row,
     )
+
+
+def _check_text(
+    file: object, column: Column, values: np.ndarray, row_of: Callable[[int], int]
+) -> None:
+    """Raises DataError for numbers in the place of characters that Unicode has none for."""
+    width = values.dtype.itemsize // 4
+    if not values.size or not width:
+        return
+    codes = (
+        np.ascontiguousarray(values)
+        .reshape(-1)
+        .view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
+        .reshape(-1, width)
+    )
+    wrong = ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any(axis=1)
+    if wrong.any():
+        row = row_of(int(np.argmax(wrong))) + 1
+        raise DataError(
+            f"{file}: {column.name} holds characters in row {row} that Unicode doesn't have",
+            "store text by numpy.asarray(values, dtype=str)",
+            field=column.name,
+            row=row,
+        )
 
 
 def _decoded(

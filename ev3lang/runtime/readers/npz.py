@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -221,11 +222,14 @@ def whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 def _described(opened: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Dtype, shape and order of an array, from the start of its member."""
     version = npy.read_magic(opened)
-    if version == (1, 0):
-        shape, is_fortran, dtype = npy.read_array_header_1_0(opened)
-    elif version == (2, 0):
-        shape, is_fortran, dtype = npy.read_array_header_2_0(opened)
-    else:
+    with warnings.catch_warnings():
+        # that it was written by Python 2 doesn't matter
+        warnings.simplefilter("ignore", UserWarning)
+        if version == (1, 0):
+            shape, is_fortran, dtype = npy.read_array_header_1_0(opened)
+        elif version == (2, 0):
+            shape, is_fortran, dtype = npy.read_array_header_2_0(opened)
+    if version not in ((1, 0), (2, 0)):
         # Later versions differ in the names of structured fields alone, which no field has.
         raise ValueError(f"version {version} of the format, which only structured arrays need")
     return dtype, shape, is_fortran

@@ -64,18 +64,23 @@ def check_size(file: object, what: str, size_bytes: int, stored_bytes: int | Non
 
     stored_bytes   what they take up in the file, None where they are stored as they are
     """
-    is_large = size_bytes > LARGE_BYTES
-    if is_large and stored_bytes is not None and size_bytes > MOST_UNPACKED * stored_bytes:
-        raise DataError(
-            f"{file}: {what} would unpack from {stored_bytes:,} to {size_bytes:,} bytes, more than "
-            f"{MOST_UNPACKED} times as much",
-            "if the file is to be trusted, store it uncompressed",
-        )
+    if stored_bytes is not None:
+        check_unpacked(file, what, size_bytes, stored_bytes)
     memory = _memory_bytes()
     if memory is not None and size_bytes > memory:
         raise DataError(
             f"{file}: {what} needs {size_bytes:,} bytes, and the machine has {memory:,} in all",
             "if the file is to be trusted, store fewer or smaller examples",
+        )
+
+
+def check_unpacked(file: object, what: str, size_bytes: int, stored_bytes: int) -> None:
+    """Raises DataError for data that no honest file unpacks to from what it stores."""
+    if size_bytes > LARGE_BYTES and size_bytes > MOST_UNPACKED * stored_bytes:
+        raise DataError(
+            f"{file}: {what} would unpack from {stored_bytes:,} to {size_bytes:,} bytes, more than "
+            f"{MOST_UNPACKED} times as much",
+            "if the file is to be trusted, store it uncompressed",
         )
 
 

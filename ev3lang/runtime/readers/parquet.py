@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ev3lang.catalog.signature import Value
-from ev3lang.runtime.foreign import foreign
+from ev3lang.runtime.foreign import FOREIGN, foreign
 from ev3lang.runtime.readers import arrow
-from ev3lang.runtime.readers.opening import check_size, file_at
+from ev3lang.runtime.readers.opening import check_unpacked, file_at
 from ev3lang.runtime.readers.table import Column, Found
 from ev3lang.runtime.readers.wanted import Wanted
 
@@ -36,13 +36,14 @@ def read(
         )
         names = opened.schema_arrow.names
         rows = opened.metadata.num_rows
+        unpacked = _unpacked(opened)
+    check_unpacked(path, "its columns", unpacked, size_bytes)
     with opened:
         fields = arrow.find(path, columns, names)
         size = arrow.batch_rows(fields)
 
         def batches(wanted: list[str], size: int = size) -> Iterator[pa.RecordBatch]:
             with _guarded(path):
-                check_size(path, ", ".join(wanted), _unpacked(opened, wanted), size_bytes)
                 yield from opened.iter_batches(size, columns=wanted)
 
         def row_parts() -> Iterator[pa.Array]:
@@ -56,16 +57,14 @@ def read(
 
 
 def _guarded(path: Path) -> AbstractContextManager[None]:
-    return foreign(f"{path} is no parquet file, or", pa.ArrowException, OSError, RuntimeError)
+    return foreign(f"{path} is no parquet file, or", *FOREIGN, pa.ArrowException)
 
 
-def _unpacked(opened: pq.ParquetFile, names: list[str]) -> int:
-    """What the file says that these columns take once they are unpacked, in bytes."""
+def _unpacked(opened: pq.ParquetFile) -> int:
+    """What the file says that all its columns take once they are unpacked, in bytes.
+
+    Of a row group at a time: Arrow ends the process where it can't read what is said of a column.
+    """
     metadata = opened.metadata
-    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
-    return sum(
-        chunk.total_uncompressed_size
-        for group in groups
-        for chunk in map(group.column, range(group.num_columns))
-        if chunk.path_in_schema.partition(".")[0] in names
-    )
+    groups = range(metadata.num_row_groups)
+    return sum(metadata.row_group(place).total_byte_size for place in groups)
