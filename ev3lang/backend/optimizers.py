@@ -92,9 +92,33 @@ def _mask_of(name: str) -> str:
     return found[0]
 
 
+NO_MATRICES = frozenset(
+    ("b", "beta", "bias", "biases", "gain", "gains", "gamma", "negative_slope", "scale", "scales")
+)
+"""Names of what is added to values or scales them, whatever its axes: no map between features."""
+
+
 def are_matrices(params: Any) -> Any:
-    """True for each array of two axes or more, such as a kernel; not for biases and scales."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """True for what maps features, as kernels, embeddings and factors of LoRA do; else False.
+
+    An array is no matrix where it has fewer than two axes, or where its name says that it is a
+    bias or a scale: `bias`, `scale` and the like, by themselves or as in `query_bias`. Its axes
+    alone don't tell: the biases of flax's attention have two, [heads, depth], and those of
+    stacked layers one more than each of them.
+    """
+    return jax.tree_util.tree_map_with_path(_is_matrix, params)
+
+
+def _is_matrix(path: tuple[Any, ...], leaf: jax.Array) -> bool:
+    keys = (getattr(key, "key", getattr(key, "name", None)) for key in reversed(path))
+    name = next((key.lower() for key in keys if isinstance(key, str)), "")
+    words = name.split("_")
+    is_spared = name in NO_MATRICES or not _ADDED.isdisjoint((words[0], words[-1]))
+    return leaf.ndim > 1 and not is_spared
+
+
+_ADDED = frozenset(("bias", "scale"))
+"""The first or last word of a name of several."""
 
 
 def twin(name: str) -> Callable[..., Any]:
@@ -142,8 +166,30 @@ def scale_by_schedule(*, step_size_fn: ArrayLike | optax.Schedule) -> optax.Grad
     return optax.scale_by_schedule(optax.constant_schedule(step_size_fn))
 
 
+def muon(*, weight_decay_mask: Any = None, **options: Any) -> optax.GradientTransformation:
+    """`optax.contrib.muon`, whose orthogonal steps are for arrays of two axes that are matrices.
+
+    By itself it takes every array of two axes for a matrix, attention's biases too.
+    """
+
+    def dimensions(params: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf, is_matrix: _PLAIN_MATRIX if is_matrix and leaf.ndim == 2 else None,
+            params,
+            are_matrices(params),
+        )
+
+    return optax.contrib.muon(
+        **options, weight_decay_mask=weight_decay_mask, muon_weight_dimension_numbers=dimensions
+    )
+
+
+_PLAIN_MATRIX = optax.contrib.MuonDimensionNumbers()
+
+
 TABLE: Mapping[str, Callable[..., Any]] = {
     "cosine": cosine,
+    "muon": muon,
     "warmup": warmup,
     "warmup_cosine": warmup_cosine,
     "scale_by_schedule": scale_by_schedule,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from ev3lang.backend import optimizers
 from ev3lang.catalog.index import OPTIMIZERS
@@ -311,3 +313,98 @@ def test_a_link_that_decays_nothing_stands_beside_one_that_spares_biases() -> No
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     assert np.all(updates["w"] < 0)
     assert not np.any(updates["b"])
+
+
+# ---------------------------------------------------------------- matrices by their role
+
+
+def stacked(rngs: nnx.Rngs) -> nnx.Module:
+    """Three layers in one module: their biases have two axes."""
+    del rngs
+
+    @nnx.vmap(in_axes=0, out_axes=0)
+    def layer(key: jax.Array) -> nnx.Linear:
+        return nnx.Linear(4, 4, rngs=nnx.Rngs(params=key))
+
+    return layer(jax.random.split(jax.random.key(0), 3))
+
+
+class Own(nnx.Module):
+    """Names of a user's own."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        del rngs
+        self.query_bias = nnx.Param(jnp.ones((2, 4)))
+        self.bias_table = nnx.Param(jnp.ones((2, 4)))
+        self.weight = nnx.Param(jnp.ones((2, 4)))
+        self.lora_b = nnx.Param(jnp.ones((2, 4)))
+        self.unbiased = nnx.Param(jnp.ones((2, 4)))
+
+
+ROLES = {
+    "attention": (
+        lambda rngs: nnx.MultiHeadAttention(2, 4, decode=False, rngs=rngs),
+        {f"{part}/kernel" for part in ("query", "key", "value", "out")},
+    ),
+    "normalized attention": (
+        lambda rngs: nnx.MultiHeadAttention(2, 4, normalize_qk=True, decode=False, rngs=rngs),
+        {f"{part}/kernel" for part in ("query", "key", "value", "out")},
+    ),
+    "convolution": (lambda rngs: nnx.Conv(2, 3, (3, 3), rngs=rngs), {"kernel"}),
+    "lstm": (
+        lambda rngs: nnx.LSTMCell(3, 4, rngs=rngs),
+        {f"{gate}/kernel" for gate in ("ii", "if_", "ig", "io", "hi", "hf", "hg", "ho")},
+    ),
+    "gru": (lambda rngs: nnx.GRUCell(3, 4, rngs=rngs), {"dense_i/kernel", "dense_h/kernel"}),
+    "batch norm": (lambda rngs: nnx.BatchNorm(4, rngs=rngs), set()),
+    "layer norm of two axes": (
+        lambda rngs: nnx.LayerNorm(4, reduction_axes=(-2, -1), feature_axes=-1, rngs=rngs),
+        set(),
+    ),
+    "embedding": (lambda rngs: nnx.Embed(7, 3, rngs=rngs), {"embedding"}),
+    "lora": (
+        lambda rngs: nnx.LoRALinear(4, 4, lora_rank=2, rngs=rngs),
+        {"kernel", "lora/lora_a", "lora/lora_b"},
+    ),
+    "stacked layers": (stacked, {"kernel"}),
+    "names of a user's own": (Own, {"weight", "lora_b", "unbiased"}),
+}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+@pytest.mark.parametrize("name", ["adamw", "add_decayed_weights"])
+def test_decay_of_matrices_alone_goes_by_the_role_of_an_array(kind: str, name: str) -> None:
+    """Without a gradient only what is decayed moves: kernels, embeddings, factors."""
+    build, matrices = ROLES[kind]
+    flat = nnx.to_flat_state(nnx.state(build(nnx.Rngs(0)), nnx.Param))
+    params: dict = {}
+    for path, variable in flat:
+        inside = params
+        for key in path[:-1]:
+            inside = inside.setdefault(key, {})
+        inside[path[-1]] = jnp.ones(variable.shape)
+    rate = {} if name == "add_decayed_weights" else {"learning_rate": 1.0}
+    decaying = link(name, weight_decay=0.5, **rate)
+    optimizer = optimizers.build(OptimizerPlan("chain", (decaying,), "matrices"))
+    none = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(none, optimizer.init(params), params)
+    moved = {
+        "/".join(map(str, (key.key for key in path)))
+        for path, update in jax.tree_util.tree_leaves_with_path(updates)
+        if np.any(update)
+    }
+    assert moved == matrices
+
+
+def test_muon_steps_by_adam_for_a_bias_of_two_axes() -> None:
+    rng = np.random.default_rng(0)
+    array = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    params = {"query": {"kernel": array, "bias": array}}
+    optimizer = chain(link("muon", learning_rate=0.1))
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    adam = optax.nadam(0.1)
+    expected, _ = adam.update(array, adam.init(array))
+    np.testing.assert_allclose(updates["query"]["bias"], expected, rtol=1e-4)
+    # the kernel's step is near orthogonal: its singular values are about equal
+    sizes = np.linalg.svd(updates["query"]["kernel"], compute_uv=False)
+    assert sizes.min() > 0.5 * sizes.max()
