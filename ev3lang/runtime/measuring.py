@@ -58,7 +58,7 @@ class Measured:
 
 
 @attrs.frozen
-class _Metric:
+class Metric:
     name: str
     value: Expr
     better: Better | None
@@ -110,7 +110,7 @@ def measure(
     differences Tango's, Student's and the bootstrap's, all of them paired. With units all of them
     are over units.
     """
-    sample = _Split(Sample(dict(fields), units))
+    sample = Split(Sample(dict(fields), units))
     metrics = _metrics(plan)
     values = {model: dict(each.values(fields)) for model, each in weights.items()}
     kept = _kept(plan, values)
@@ -166,25 +166,25 @@ def measure(
     )
 
 
-def _metrics(plan: Plan) -> list[_Metric]:
+def _metrics(plan: Plan) -> list[Metric]:
     """What the report shows, then what else the run is judged by, each once."""
     directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
     found = {
-        each.name: _Metric(each.name, each.value, each.better, each.range) for each in plan.shown
+        each.name: Metric(each.name, each.value, each.better, each.range) for each in plan.shown
     }
     for each in plan.measures:
         better = directions[each.direction]
-        found[each.name] = _Metric(each.name, each.value, better, each.range)
+        found[each.name] = Metric(each.name, each.value, better, each.range)
     return list(found.values())
 
 
-def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, _Metric]:
+def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, Metric]:
     """The means that bounded claims are about, by the value that some model has beyond its range.
 
     Adds each model's values to `values`, each kept in the range that its claim is about.
     """
     directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
-    found: dict[str, _Metric] = {}
+    found: dict[str, Metric] = {}
     for claim in (*plan.rule.claims, *plan.proven):
         measure, name = claim.measure, claim.measure.name
         if claim.clipped is None or name in found:
@@ -195,11 +195,11 @@ def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, 
         for model, each in values.items():
             each[kept_name(measure)] = kept[model]
         direction = directions[measure.direction]
-        found[name] = _Metric(kept_name(measure), measure.value, direction, claim.clipped)
+        found[name] = Metric(kept_name(measure), measure.value, direction, claim.clipped)
     return found
 
 
-def _beyond(model: str, values: Values, name: str, kept: _Metric) -> str:
+def _beyond(model: str, values: Values, name: str, kept: Metric) -> str:
     """What follows for a model from values beyond a claim's range, in words."""
     of = len(values[name])
     count = int(np.sum(values[name] != values[kept.name]))
@@ -212,7 +212,7 @@ def _beyond(model: str, values: Values, name: str, kept: _Metric) -> str:
 
 def _resampled(
     weights: Mapping[str, Weighed],
-    split: _Split,
+    split: Split,
     names: list[str],
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -227,14 +227,12 @@ def _resampled(
 
 
 @attrs.frozen(eq=False)
-class _Split:
+class Split:
     """The examples that everything is measured on, and the intervals over them."""
 
     sample: Sample
 
-    def interval(
-        self, metric: _Metric, value: np.ndarray, resampled: np.ndarray | None
-    ) -> Interval:
+    def interval(self, metric: Metric, value: np.ndarray, resampled: np.ndarray | None) -> Interval:
         """A model's value with its interval."""
         if metric.is_binary:
             return self._share(value)
@@ -246,7 +244,7 @@ class _Split:
 
     def difference(
         self,
-        metric: _Metric,
+        metric: Metric,
         values: tuple[np.ndarray, np.ndarray],
         resampled: tuple[np.ndarray | None, np.ndarray | None],
     ) -> Interval:
@@ -282,7 +280,7 @@ class _Split:
         return grouped_share(*self._sums(value))
 
     def _mean(
-        self, metric: _Metric, values: np.ndarray, bounds: tuple[float, float] | None
+        self, metric: Metric, values: np.ndarray, bounds: tuple[float, float] | None
     ) -> Interval:
         if len(values) > 1 and np.ptp(values) == 0:
             return self._unvaried(metric, float(values[0]), bounds)
@@ -290,7 +288,7 @@ class _Split:
 
     def _of_set(
         self,
-        metric: _Metric,
+        metric: Metric,
         value: float,
         resampled: np.ndarray,
         bounds: tuple[float, float] | None,
@@ -301,7 +299,7 @@ class _Split:
         return bootstrap_interval(value, resampled, self.sample.examples, units)
 
     def _unvaried(
-        self, metric: _Metric, value: float, bounds: tuple[float, float] | None
+        self, metric: Metric, value: float, bounds: tuple[float, float] | None
     ) -> Interval:
         if bounds is None or not np.isfinite(bounds).all():
             return Interval(value, None, None, self.sample.examples)
