@@ -104,11 +104,12 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
     keeps = [all(judge.keeps(g, row, accepted_values) for g in plan.guards) for row in values]
     sound = is_finite & keeps
     leads = judge.leading(plan, before)
-    chosen = judge.best(plan, values, sound if sound.any() else is_finite, leads)
+    groups = _groups(plan, tables, "assess")
+    chosen = judge.best(plan, values, sound if sound.any() else is_finite, leads, groups)
     current_keeps = all(judge.keeps(g, before, accepted_values) for g in plan.guards)
     moved = (
         chosen >= 0
-        and judge.moves(plan, values[chosen], before, leads)
+        and judge.moves(plan, values[chosen], before, leads, groups)
         and (keeps[chosen] or not current_keeps)
     )
     current = ended[chosen][0] if moved else state.current
@@ -142,14 +143,16 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
         )
 
     adapt = _examples(plan, tables, state, "adapt")
-    count = len(next(iter(adapt.values())))
+    on = _groups(plan, tables, "adapt"), groups
+    count = len(next(iter(adapt.values()))) if on[0] is None else len(np.unique(on[0].of))
     assert isinstance(plan.rule, Gate)
     log_budget = float(state.log_budget)
     log_level = log_budget - (0 if plan.rule.is_each_time else math.log(20))
     proven = [guard.claim for guard in plan.guards if guard.is_proven]
     claims = [plan.rule.claims[leads if len(plan.rule.claims) > 1 else 0], *proven]
     seen = [
-        judge.seen(claim, current_values, accepted_values, count, log_level) for claim in claims
+        judge.seen(claim, current_values, accepted_values, count, log_level, groups)
+        for claim in claims
     ]
     power = min(each.power for each in seen)
     decision = 0
@@ -166,7 +169,7 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
         )
         key = judge.key_of(state.key, "query", int(state.iteration) + 1)
         on_assess = current_values, accepted_values
-        passed = all(judge.passes(c, on_adapt, on_assess, log_level, key) for c in claims)
+        passed = all(judge.passes(c, on_adapt, on_assess, log_level, key, on) for c in claims)
         decision = 2 if passed else 1
         if not plan.rule.is_each_time:
             log_budget += math.log(0.9 if passed else 0.05)
@@ -183,6 +186,17 @@ def iterate(plan: Plan, tables: dict[str, Fields], state: RunState) -> Foretold:
         accepted_steps=current_steps if is_accepted else accepted_steps,
         outcome=_outcome(plan, int(state.iteration) + 1, final_values, lost_in_a_row),
     )
+
+
+def _groups(plan: Plan, tables: dict[str, Fields], use: str) -> judge.Groups | None:
+    """The groups of a split, where the plan has any."""
+    split = plan.data.split
+    if split is None or split.method != "grouped":
+        return None
+    sizes = [
+        np.unique(tables[each][split.by], return_counts=True)[1] for each in ("explore", "assess")
+    ]
+    return judge.Groups(tables[use][split.by], int(np.concatenate(sizes).max()))
 
 
 @attrs.define

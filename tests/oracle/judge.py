@@ -26,6 +26,30 @@ Values = dict[str, np.ndarray]
 STAKES = np.geomspace(0.02, 0.5, 8)
 
 
+@attrs.frozen(eq=False)
+class Groups:
+    """Which examples count as one.
+
+    of     each example's group
+    most   the examples of the largest group that explore and assess have
+    """
+
+    of: np.ndarray
+    most: int
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        return np.array([values[self.of == name].sum() for name in np.unique(self.of)])
+
+    def worth(self, excess: np.ndarray) -> np.ndarray:
+        sizes = self.sums(np.ones(len(self.of)))
+        return self.sums(excess) / np.maximum(sizes, self.most)
+
+
+def worth(groups: Groups | None, excess: np.ndarray) -> np.ndarray:
+    """What each bet is on: every example, or every group."""
+    return excess if groups is None else groups.worth(excess)
+
+
 def key_of(key: Any, *consumer: Any) -> Any:
     for part in consumer:
         key = jax.random.fold_in(key, zlib.crc32(part.encode()) if isinstance(part, str) else part)
@@ -89,7 +113,13 @@ def leading(plan: Plan, current: Values) -> int:
     return int(np.argmax(np.float32(distances)))
 
 
-def best(plan: Plan, values: Sequence[Values], alive: Sequence[bool], leads: int) -> int:
+def best(
+    plan: Plan,
+    values: Sequence[Values],
+    alive: Sequence[bool],
+    leads: int,
+    groups: Groups | None = None,
+) -> int:
     """The best of the candidates that are alive, -1 for none; of equals the first by name."""
     left = [k for k in range(len(values)) if alive[k]]
     if not left:
@@ -125,7 +155,7 @@ def best(plan: Plan, values: Sequence[Values], alive: Sequence[bool], leads: int
         left = [
             k
             for k in left
-            if is_no_worse(sign(key) * (values[k][key.name] - values[top][key.name]))
+            if is_no_worse(sign(key) * (values[k][key.name] - values[top][key.name]), groups)
         ]
     return first(left, lambda k: score(keys[-1], k))
 
@@ -134,17 +164,23 @@ def _dominates(one: list[float], other: list[float]) -> bool:
     return all(a >= b for a, b in zip(one, other, strict=True)) and one != other
 
 
-def is_no_worse(gained: np.ndarray) -> bool:
+def is_no_worse(gained: np.ndarray, groups: Groups | None = None) -> bool:
     """Whether a mean is at most one paired standard error below 0, told in fractions.
 
     One example lost is a mean of exactly one standard error below 0.
     """
+    if groups is not None:
+        # about 0, as sums of groups: one group lost is exactly one standard error
+        total, sums = Fraction(float(gained.sum())), groups.sums(gained)
+        return bool(total >= 0 or total**2 <= sum(Fraction(float(each)) ** 2 for each in sums))
     mean = statistics.mean([Fraction(float(gain)) for gain in gained])
     squared_error = statistics.variance([Fraction(float(gain)) for gain in gained]) / len(gained)
     return bool(mean >= 0 or mean**2 <= squared_error)
 
 
-def moves(plan: Plan, values: Values, before: Values, leads: int) -> bool:
+def moves(
+    plan: Plan, values: Values, before: Values, leads: int, groups: Groups | None = None
+) -> bool:
     """Whether the best candidate becomes current, guards apart."""
     if plan.move == "always":
         return True
@@ -154,7 +190,9 @@ def moves(plan: Plan, values: Values, before: Values, leads: int) -> bool:
 
     def follows(key: ObjectivePlan) -> bool:
         return (
-            bool(gained(key).mean() > 0) if plan.move == "when better" else is_no_worse(gained(key))
+            bool(gained(key).mean() > 0)
+            if plan.move == "when better"
+            else is_no_worse(gained(key), groups)
         )
 
     keys = plan.ranking.keys
@@ -178,8 +216,15 @@ class Seen:
     power: float
 
 
-def seen(claim: Claim, current: Values, accepted: Values, count: int, log_level: float) -> Seen:
-    """What assess says; `count` examples in adapt."""
+def seen(
+    claim: Claim,
+    current: Values,
+    accepted: Values,
+    count: int,
+    log_level: float,
+    groups: Groups | None = None,
+) -> Seen:
+    """What assess says; `count` examples or groups in adapt."""
     gained = gains(claim, current, accepted)
     size = len(gained)
     if claim.test == "mcnemar":
@@ -192,7 +237,8 @@ def seen(claim: Claim, current: Values, accepted: Values, count: int, log_level:
         shift = (standing - 0.5) * math.sqrt(ratio) - z
         power = scipy.stats.norm.cdf(shift / math.sqrt(1 + ratio))
         return Seen(wins, losses, wins > losses, float(power))
-    surplus = excess(claim, current, accepted)
+    surplus = worth(groups, excess(claim, current, accepted))
+    size = len(surplus)
     growth = np.log1p(_stake(surplus, count, log_level) * surplus)
     spread = growth.std(ddof=1)
     expected = count * (growth.mean() - 0.5 * spread / math.sqrt(size))
@@ -207,18 +253,19 @@ def passes(
     on_assess: tuple[Values, Values],
     log_level: float,
     key: Any,
+    groups: tuple[Groups | None, Groups | None] = (None, None),
 ) -> bool:
-    """A claim's test on adapt; `key` is the query's own."""
+    """A claim's test on adapt; `key` is the query's own, `groups` those of adapt and assess."""
     gained = gains(claim, *on_adapt)
     if claim.test == "mcnemar":
         wins, losses = int((gained > 0).sum()), int((gained < 0).sum())
         log_p = scipy.stats.binom.logsf(wins - 1, wins + losses, 0.5)
         return bool(wins > losses and log_p <= log_level)
-    surplus = excess(claim, *on_adapt)
+    surplus = worth(groups[0], excess(claim, *on_adapt))
     order = np.asarray(
         jax.random.permutation(key_of(key, claim.measure.name, "order"), len(surplus))
     )
-    stake = _stake(excess(claim, *on_assess), len(surplus), log_level)
+    stake = _stake(worth(groups[1], excess(claim, *on_assess)), len(surplus), log_level)
     return bool(np.cumsum(np.log1p(stake * surplus[order])).max() >= -log_level)
 
 

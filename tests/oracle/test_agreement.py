@@ -132,6 +132,32 @@ def _in_parts() -> Plan:
     )
 
 
+def _in_groups(plan: Plan, objective: ObjectivePlan) -> Plan:
+    """Acceptance by the gains of whole groups."""
+    split = attrs.evolve(plan.data.split, by="who", method="grouped")
+    return attrs.evolve(
+        plan,
+        data=attrs.evolve(plan.data, split=split),
+        rule=Gate((Claim(objective, 1.0, 0.0, "betting"),), 0.05),
+    )
+
+
+def grouped(tables: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """Tables whose examples are in groups of one to five, larger ones in adapt."""
+    rng = np.random.default_rng(4)
+    return {
+        use: {
+            **table,
+            "who": rng.permutation(
+                np.repeat(np.arange(len(table["label"])), rng.integers(1, 6, len(table["label"])))[
+                    : len(table["label"])
+                ]
+            ),
+        }
+        for use, table in tables.items()
+    }
+
+
 PLANS = {
     "one candidate": examples.PLAN,
     "four candidates": examples.FOUR,
@@ -201,6 +227,17 @@ PLANS = {
         descents=tuple(attrs.evolve(each, most=25) for each in examples.FOUR.descents[:2]),
         patience=Patience(1, 1.5),
     ),
+    "groups": _in_groups(examples.FOUR, examples.ACCURACY),
+    "groups of a real value, one then the other": _in_groups(
+        attrs.evolve(
+            examples.FOUR,
+            objectives=(CLIPPED, examples.ACCURACY),
+            ranking=examples.by(CLIPPED, examples.ACCURACY),
+            guards=(_guard(examples.ACCURACY, 0.0, 0.1, is_proven=True),),
+            shown=(),
+        ),
+        CLIPPED,
+    ),
     "each time": attrs.evolve(
         examples.FOUR, rule=attrs.evolve(examples.gate(examples.ACCURACY), is_each_time=True)
     ),
@@ -209,6 +246,8 @@ PLANS = {
 
 def emitted(plan: Plan, lowering: str | None = None) -> tuple[Plan, Program, Any]:
     tables = {} if plan.data.is_endless else examples.clouds()
+    if plan.data.split is not None and plan.data.split.method == "grouped":
+        tables = grouped(tables)
     fused = fuse(plan, "cpu")
     if lowering is not None:
         rollouts = tuple(attrs.evolve(each, lowering=lowering) for each in fused.rollouts)
