@@ -115,17 +115,31 @@ def student_of(
 # ---------------------------------------------------------------- groups of examples
 
 
-def grouped_mean(sums: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+def grouped_mean(
+    sums: np.ndarray,
+    sizes: np.ndarray,
+    bounds: tuple[float, float] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Interval:
     """The mean over the examples of groups with Student's interval over groups.
 
-    sums    [U] real, over the examples of each group
-    sizes   [U], examples of each group
+    sums     [U] real, over the examples of each group
+    sizes    [U], examples of each group
+    bounds   of one example's value, where they are known: then the interval is that of a share of
+             the way between them, which leans away from an end as the mean comes near to it
     The standard error is the jackknife's, each group left out once, with as many degrees of freedom
     as so many groups of one size have. Sources: Cochran (1977), Sampling Techniques, 3rd edition,
     section 6.17; Kish (1965), Survey Sampling, section 11.2C.
     """
     mean, error = _ratio(sums, sizes)
-    return student_of(mean, error, int(np.sum(sizes)), _effective(sizes), confidence)
+    examples, units = int(np.sum(sizes)), _effective(sizes)
+    if bounds is None or not np.isfinite(bounds).all() or not bounds[0] <= mean <= bounds[1]:
+        return student_of(mean, error, examples, units, confidence)
+    low, width = bounds[0], bounds[1] - bounds[0]
+    share = _share_of((mean - low) / width, error / width, math.inf, units, confidence)
+    if share is None:
+        return Interval(mean, None, None, examples)
+    return Interval(mean, low + width * share[0], low + width * share[1], examples)
 
 
 def grouped_share(sums: np.ndarray, sizes: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
@@ -149,17 +163,26 @@ def share_of(
     30 that are right in all, a unit counts as one example. Source: Korn and Graubard (1998), Survey
     Methodology 24:193-201.
     """
+    found = _share_of(share, error, examples, units, confidence)
+    low, high = (None, None) if found is None else found
+    return Interval(share, low, high, examples)
+
+
+def _share_of(
+    share: float, error: float, most: float, units: float, confidence: float
+) -> tuple[float, float] | None:
+    """The bounds of `share_of` for at most so many examples; None where nothing is known."""
     if units < 2 or not math.isfinite(share):
-        return Interval(share, None, None, examples)
+        return None
     effective = units
     if error > 0 and 0 < share < 1:
-        effective = min(float(examples), share * (1 - share) / error**2)
+        effective = min(most, share * (1 - share) / error**2)
     quantile = _students_quantile(units, confidence)
     effective *= (_normal_quantile(confidence) / quantile) ** 2
     right, wrong, tail = effective * share, effective * (1 - share), (1 - confidence) / 2
     low = float(betaincinv(right, wrong + 1, tail)) if right > 0 else 0.0
     high = float(betaincinv(right + 1, wrong, 1 - tail)) if wrong > 0 else 1.0
-    return Interval(share, min(low, share), max(high, share), examples)
+    return min(low, share), max(high, share)
 
 
 def _effective(sizes: np.ndarray) -> float:

@@ -284,7 +284,9 @@ class Split:
     ) -> Interval:
         if len(values) > 1 and np.ptp(values) == 0:
             return self._unvaried(metric, float(values[0]), bounds)
-        return student(values) if self.sample.units is None else grouped_mean(*self._sums(values))
+        if self.sample.units is None:
+            return student(values)
+        return grouped_mean(*self._sums(values), bounds)
 
     def _of_set(
         self,

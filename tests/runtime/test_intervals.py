@@ -182,6 +182,21 @@ def test_the_interval_of_a_mean_covers_where_groups_differ(groups: int) -> None:
     assert covered / 800 >= 0.93
 
 
+def test_the_interval_of_a_bounded_mean_covers_where_groups_are_near_the_ends() -> None:
+    """The mean of values in 0 to 1 that are near 0 or 1 for whole groups."""
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(800):
+        sizes = _drawn_groups(rng, 20)
+        means = np.where(rng.random(20) < 0.5, 0.02, 0.98)
+        found = grouped_mean(sizes * means, sizes, (0.0, 1.0))
+        assert found.low is not None
+        assert found.high is not None
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 800 >= 0.93
+
+
 def test_groups_of_one_example_have_about_the_intervals_of_examples() -> None:
     right = np.repeat([1, 0], [170, 30])
     ones = np.ones(200, int)
