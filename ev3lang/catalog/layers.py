@@ -57,7 +57,12 @@ def _layer_norm(shape: Shape, options: dict[str, Value]) -> Shape:
     if not shape:
         raise ShapeError("layer_norm takes a vector, and this is a single number")
     _known_features("layer_norm", shape)
+    if shape[-1] == 1:
+        raise ShapeError(f"layer_norm of one number {IS_BIAS}")
     return shape
+
+
+IS_BIAS = "is its bias, whatever the number: less its own mean it is 0"
 
 
 def _residual(shape: Shape, options: dict[str, Value]) -> Shape:

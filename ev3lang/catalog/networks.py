@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ev3lang.catalog.layers import words
+from ev3lang.catalog.layers import IS_BIAS, words
 from ev3lang.catalog.signature import Dimension, Layer, Option, Shape, ShapeError, Value
 
 
@@ -69,6 +69,8 @@ def _group_norm(shape: Shape, options: dict[str, Value]) -> Shape:
     groups = _number(options, "groups")
     if shape[-1] % groups:
         raise ShapeError(f"group_norm: {shape[-1]} channels can't be cut into {groups} groups")
+    if all(size == 1 for size in (*shape[:-1], shape[-1] // groups)):
+        raise ShapeError(f"group_norm of groups of one number {IS_BIAS}")
     return shape
 
 
@@ -112,6 +114,8 @@ def _transformer(shape: Shape, options: dict[str, Value]) -> Shape:
     length, width = _sequence("transformer", shape)
     inside = _number(options, "width")
     _heads("transformer", inside, _number(options, "heads"))
+    if inside == 1:
+        raise ShapeError(f"transformer of width 1 normalises one number, which {IS_BIAS}")
     if options.get("positions") == "learned" and not isinstance(length, int):
         raise ShapeError(
             f"transformer learns a vector for each place, and the number of places, `{length}`, "
@@ -143,6 +147,11 @@ def _resnet(shape: Shape, options: dict[str, Value]) -> Shape:
         outside = [width * EXPANSION[str(options["block"])] for width in widths]
         if any(a > b for a, b in pairwise((_number(options, "width"), *outside))):
             raise ShapeError("resnet: `shortcut: identity` adds channels and can't take any away")
+    if options["norm"] == "group" and any(
+        each.places == 1 and each.after == _number(options, "groups")
+        for each in resnet_convolutions(_image("resnet", shape), options)
+    ):
+        raise ShapeError(f"resnet: group norm of groups of one number {IS_BIAS}")
     return (_number(options, "outputs"),)
 
 

@@ -836,6 +836,20 @@ def batch_too_large(span: Span, batch: int, rows: int) -> Diagnostic:
     )
 
 
+def norm_of_one(span: Span, model: Span, name: str, field: str | None = None) -> Diagnostic:
+    """Batch norm over a single value: a batch, or a part of it, of one example."""
+    what = "a batch, or a part of one," if field is None else f"a batch that knows `{field}`"
+    return Diagnostic(
+        code="norm-of-one",
+        message=f"`{name}` has batch norm, and {what} has one value for each channel: what comes "
+        "out is its bias, whatever goes in",
+        span=span,
+        labels=(Label(model, "normalises over a batch"),),
+        help="take larger batches or fewer parts, or `layer_norm`, which normalises each example "
+        "by itself",
+    )
+
+
 def empty_share(span: Span, use: str, rows: int) -> Diagnostic:
     """A share so small that no example falls to it."""
     return Diagnostic(
