@@ -215,6 +215,26 @@ def total(x: ArrayLike) -> Array:
     return jnp.sum(x, axis=tuple(range(1, x.ndim)))
 
 
+def power_of_two(size: Array) -> Array:
+    """The power of two in (size / 2, size], by which division is exact; 1 where there is none.
+
+    size   [...] float32, at least 0
+    """
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(size), jnp.int32)
+    power = jax.lax.bitcast_convert_type(bits & jnp.int32(0x7F800000), jnp.float32)
+    return jnp.where((power > 0) & jnp.isfinite(power), power, 1)
+
+
+def in_own_unit(values: Array, axis: int) -> tuple[Array, Array]:
+    """Values over a power of two, so that the largest of an axis is in [1, 2): squares stay finite.
+
+    values    [...] float32
+    returns   [...] and the units, with that axis of length 1
+    """
+    unit = power_of_two(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
+    return values / unit, unit
+
+
 TABLE: Mapping[str, Callable[..., Array]] = {
     "+": add,
     "-": subtract,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ev3lang.backend import bootstrap, claims, expressions, fronts, reference
 from ev3lang.backend import units as units_of
+from ev3lang.backend.arithmetic import in_own_unit
 from ev3lang.backend.explore import Explored
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.keys import named
@@ -373,8 +374,12 @@ def is_within_one_error(gains: Array) -> Array:
     For right and wrong both are whole numbers: losing one example more is exactly one standard
     error, a tie that the quotients would leave to rounding.
     """
-    total, squares = jnp.sum(gains), jnp.sum(jnp.square(gains))
-    return (total >= 0) | ((gains.ndim > 0) & (jnp.square(total) <= squares))
+    if not gains.ndim:
+        return gains >= 0
+    # exact, and the squares of the smallest and largest gains stay numbers
+    scaled, _ = in_own_unit(gains, 0)
+    total, squares = jnp.sum(scaled), jnp.sum(jnp.square(scaled))
+    return (total >= 0) | (jnp.square(total) <= squares)
 
 
 def _target(key: ObjectivePlan) -> float:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ev3lang.backend import expressions, gate, units
+from ev3lang.backend.arithmetic import power_of_two
 from ev3lang.backend.expressions import Memo, Networks
 from ev3lang.backend.streams import Fields
 from ev3lang.backend.units import Sample
@@ -67,7 +68,9 @@ def standard_error(difference: Difference, key: Array, sample: Sample) -> Array:
     A resample on which the value is undefined doesn't count; NaN where it is on all.
     """
     rows = units.resampled(sample, key, RESAMPLES)
-    return jnp.nanstd(jax.vmap(difference)(rows), ddof=1) * _of_few(sample.effective)
+    found = jax.vmap(difference)(rows)
+    unit = power_of_two(jnp.nanmax(jnp.abs(found)))
+    return unit * jnp.nanstd(found / unit, ddof=1) * _of_few(sample.effective)
 
 
 def _of_few(count: Array) -> Array:

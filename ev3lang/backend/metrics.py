@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ev3lang.backend.arithmetic import difference
+from ev3lang.backend.arithmetic import difference, in_own_unit, power_of_two
 from ev3lang.backend.losses import absolute_error, at_label, over_targets, squared_error
 from ev3lang.backend.scores import in_log_space, ranks_of_classes
 
@@ -38,6 +38,11 @@ _EXACT = 2**24
 """Up to which all whole numbers are float32."""
 
 
+def _defined_ratio(part: Array, whole: Array) -> Array:
+    """part / whole, and NaN where there is nothing to share."""
+    return jnp.where(whole > 0, _ratio(part, whole), jnp.nan)
+
+
 def _ratio(part: Array, whole: Array) -> Array:
     """part / whole, and 0 where there is nothing to share."""
     return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
@@ -52,6 +57,8 @@ def _share_by_class(
 ) -> Array:
     """`share(hits, missed, false alarms)` of the positive class, or its mean over classes.
 
+    NaN of a positive class that neither labels nor predictions have: nothing is right or wrong.
+
     Classes that neither labels nor predictions have are left out of the mean, as scikit-learn
     does: a small split that happens to lack one is not worse for it.
     """
@@ -60,10 +67,10 @@ def _share_by_class(
     missed = jnp.sum(matrix, axis=1) - hits
     false_alarms = jnp.sum(matrix, axis=0) - hits
     shares = share(hits, missed, false_alarms)
+    occurs = hits + missed + false_alarms > 0
     if positive is not None:
         assert positive < classes, f"class {positive} of {classes}: the checker lets none through"
-        return shares[positive]
-    occurs = hits + missed + false_alarms > 0
+        return jnp.where(occurs[positive], shares[positive], jnp.nan)
     return jnp.sum(jnp.where(occurs, shares, 0)) / jnp.sum(occurs)
 
 
@@ -72,7 +79,8 @@ def precision(predictions: Array, labels: Array, *, positive: int | None, classe
 
     predictions, labels   [N] int32 in [0, C)
     positive  the class to find, None for the unweighted mean over the classes that occur
-    returns   [] float32 in [0, 1]; 0 for a class that is never predicted
+    returns   [] float32 in [0, 1]; 0 for a class that has examples and is never predicted, NaN for
+              a positive one without either
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
     return _share_by_class(
@@ -89,15 +97,17 @@ def recall(predictions: Array, labels: Array, *, positive: int | None, classes: 
 
     predictions, labels   [N] int32 in [0, C)
     positive  the class to find, None for the unweighted mean over the classes that occur
-    returns   [] float32 in [0, 1]; 0 for a class that has no examples
+    returns   [] float32 in [0, 1]; NaN for a positive class that has no examples, which is 0 in
+              the mean where it is predicted
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
+    share = _ratio if positive is None else _defined_ratio
     return _share_by_class(
         predictions,
         labels,
         classes,
         positive,
-        lambda hits, missed, false: _ratio(hits, hits + missed),
+        lambda hits, missed, false: share(hits, hits + missed),
     )
 
 
@@ -113,7 +123,7 @@ def fbeta(
 
     predictions, labels   [N] int32 in [0, C)
     positive  the class to find, None for the unweighted mean over the classes that occur
-    returns   [] float32 in [0, 1]
+    returns   [] float32 in [0, 1]; NaN for a positive class that is neither there nor predicted
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
     weight = jnp.square(jnp.asarray(beta, jnp.float32))
@@ -283,7 +293,7 @@ def average_precision(
 
     scores    [N] float32, high for the positive class, or [N, 2], of the kind first in `kinds`
     labels    [N] int32 in [0, 2)
-    returns   [] float32 in [0, 1]; 0 where no example is positive
+    returns   [] float32 in [0, 1]; NaN where no example is positive
     Source: Zhu (2004), Recall, Precision and Average Precision, University of Waterloo.
     """
     scores = _positive_scores(scores, kinds[0], positive)
@@ -291,7 +301,7 @@ def average_precision(
     found, _ = _counts_from(scores, is_positive)
     taken, _ = _counts_from(scores, jnp.ones_like(is_positive))
     total = jnp.sum(jnp.where(is_positive, found / taken, 0))
-    return _if_ordered(_ratio(total, jnp.sum(is_positive)), scores)
+    return _if_ordered(_defined_ratio(total, jnp.sum(is_positive)), scores)
 
 
 def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
@@ -302,7 +312,7 @@ def root_mean_squared_error(prediction: ArrayLike, target: ArrayLike) -> Array:
     """
     # In units of the largest one, whose square neither overflows nor rounds to 0.
     gap = difference(prediction, target)
-    unit = _power_of_two(jnp.max(jnp.abs(gap)))
+    unit = power_of_two(jnp.max(jnp.abs(gap)))
     return unit * jnp.sqrt(jnp.mean(jnp.square(gap / unit)))
 
 
@@ -314,43 +324,27 @@ def r2_score(prediction: ArrayLike, target: ArrayLike) -> Array:
     Source: Wright (1921), J. Agric. Res. 20:557-585.
     """
     prediction, target = jnp.asarray(prediction), jnp.asarray(target)
-    gap, gap_unit = _in_own_unit(difference(target, prediction))
+    gap, gap_unit = in_own_unit(difference(target, prediction), 0)
     apart, unit = _centred(target)
     spread = jnp.sum(jnp.square(apart), axis=0)
     unexplained = jnp.sum(jnp.square(gap), axis=0) / jnp.where(spread == 0, jnp.nan, spread)
-    return jnp.mean(1 - unexplained * jnp.square(gap_unit / unit))
-
-
-def _power_of_two(size: Array) -> Array:
-    """The power of two in (size / 2, size], by which division is exact; 1 where there is none.
-
-    size   [...] float32, at least 0
-    """
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(size), jnp.int32)
-    power = jax.lax.bitcast_convert_type(bits & jnp.int32(0x7F800000), jnp.float32)
-    return jnp.where((power > 0) & jnp.isfinite(power), power, 1)
-
-
-def _in_own_unit(columns: Array) -> tuple[Array, Array]:
-    """Columns [N, ...] divided by a power of two [...], so that the largest number is in [1, 2)."""
-    unit = _power_of_two(jnp.max(jnp.abs(columns), axis=0))
-    return columns / unit, unit
+    return jnp.mean(1 - unexplained * jnp.square(gap_unit[0] / unit[0]))
 
 
 def _centred(columns: Array) -> tuple[Array, Array]:
     """Columns less their means, in units in which the largest number is in [1, 2).
 
     columns   [N, ...] float32
-    returns   [N, ...] float32, all 0 of a column that is constant; [...] float32, the units
+    returns   [N, ...] float32, all 0 of a column that is constant; [1, ...] float32, the units
 
     A float32 mean beside a large offset is off by more than the columns vary. Numbers near it
     lose nothing when it is taken off, so the mean of what is left corrects it.
     """
     columns = jnp.asarray(columns, jnp.float32)
-    scaled, first_unit = _in_own_unit(columns)
+    scaled, first_unit = in_own_unit(columns, 0)
     near = scaled - jnp.mean(scaled, axis=0)
-    near, second_unit = _in_own_unit(near)
-    apart, third_unit = _in_own_unit(near - jnp.mean(near, axis=0))
+    near, second_unit = in_own_unit(near, 0)
+    apart, third_unit = in_own_unit(near - jnp.mean(near, axis=0), 0)
     is_constant = jnp.max(columns, axis=0) == jnp.min(columns, axis=0)
     return jnp.where(is_constant, 0, apart), first_unit * (second_unit * third_unit)
 
@@ -408,7 +402,7 @@ def group_gap(values: Array, group: Array, *, groups: int) -> Array:
 
     values    [N], a bool counts as 0 or 1
     group     [N] int32 in [0, groups)
-    returns   [] float32, at least 0; 0 where all examples are of one group
+    returns   [] float32, at least 0; NaN where all examples are of one group
     Source: Dwork et al. (2012), arXiv:1104.3913, the difference of two groups' outcomes.
     """
     values = jnp.asarray(values, jnp.float32)
@@ -419,7 +413,8 @@ def group_gap(values: Array, group: Array, *, groups: int) -> Array:
     means = _ratio(jnp.sum(jnp.where(is_inside, apart[:, None], 0), axis=0), counts)
     occurs = counts > 0
     highest = jnp.max(jnp.where(occurs, means, -jnp.inf))
-    return highest - jnp.min(jnp.where(occurs, means, jnp.inf))
+    gap = highest - jnp.min(jnp.where(occurs, means, jnp.inf))
+    return jnp.where(jnp.sum(occurs) > 1, gap, jnp.nan)
 
 
 def pearson_correlation(prediction: Array, target: Array) -> Array:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ev3lang.backend.arithmetic import in_own_unit
 from ev3lang.backend.pytree import pytree
 from ev3lang.plan.plan import Split
 
@@ -163,12 +164,15 @@ def standard_error(units: Units | None, values: Array) -> Array:
     Sampling Techniques, 3rd edition, section 6.3.
     """
     examples = values.shape[-1]
+    # in a unit of their own, so that squares of small values are not 0, nor those of large infinite
+    values, unit = in_own_unit(values, -1)
     if units is None:
-        return jnp.std(values, axis=-1) / float(np.sqrt(max(examples - 1, 1)))
+        return unit[..., 0] * jnp.std(values, axis=-1) / float(np.sqrt(max(examples - 1, 1)))
     mean = jnp.mean(values, axis=-1, keepdims=True)
     deviations = sums(units, values - mean)
     spread = jnp.sum(jnp.square(deviations), axis=-1)
-    return jnp.sqrt(spread * (units.count / max(units.count - 1, 1))) / examples
+    deviation = jnp.sqrt(spread * (units.count / max(units.count - 1, 1)))
+    return unit[..., 0] * deviation / examples
 
 
 def resampled(sample: Sample, key: Array, resamples: int) -> Array:

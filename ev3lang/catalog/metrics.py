@@ -42,7 +42,8 @@ CLASSIFICATION = (
         range=(0.0, 1.0),
         better="higher",
         told=("classes",),
-        summary="share of true ones among the examples predicted positive; 0 if there are none",
+        summary="share of true ones among the examples predicted positive; 0 if there are none, "
+        "not a number if no example is positive either",
         source="van Rijsbergen (1979), Information Retrieval, chapter 7",
     ),
     Function(
@@ -56,7 +57,8 @@ CLASSIFICATION = (
         range=(0.0, 1.0),
         better="higher",
         told=("classes",),
-        summary="share of the positive examples that are predicted positive; 0 if there are none",
+        summary="share of the positive examples that are predicted positive; not a number if there "
+        "are none",
         source="van Rijsbergen (1979), Information Retrieval, chapter 7",
     ),
     Function(
@@ -70,7 +72,8 @@ CLASSIFICATION = (
         range=(0.0, 1.0),
         better="higher",
         told=("classes",),
-        summary="harmonic mean of precision and recall; 0 if the class never occurs",
+        summary="harmonic mean of precision and recall; not a number if the class is neither "
+        "there nor predicted",
         source="van Rijsbergen (1979), Information Retrieval, chapter 7",
     ),
     Function(
@@ -94,7 +97,8 @@ CLASSIFICATION = (
         range=(0.0, 1.0),
         better="higher",
         told=("classes",),
-        summary="weighted harmonic mean of precision and recall; 0 if the class never occurs",
+        summary="weighted harmonic mean of precision and recall; not a number if the class is "
+        "neither there nor predicted",
         source="van Rijsbergen (1979), Information Retrieval, chapter 7",
     ),
     Function(
@@ -232,8 +236,8 @@ CLASSIFICATION = (
         range=(0.0, 1.0),
         better="higher",
         told=("kinds",),
-        summary="precision at each positive example's score, mean over the positive ones; 0 if "
-        "there are none",
+        summary="precision at each positive example's score, mean over the positive ones; not a "
+        "number if there are none",
         source="Zhu (2004), Recall, Precision and Average Precision, University of Waterloo",
     ),
 )
@@ -352,7 +356,7 @@ OF_MANY = (
         better="lower",
         told=("groups",),
         summary="largest difference between two groups' means of a value, of groups that occur: of "
-        "being right, of being predicted positive",
+        "being right, of being predicted positive; not a number of one group alone",
         source="Dwork et al. (2012), arXiv:1104.3913",
     ),
     Function(

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from ev3lang.backend import metrics
+from ev3lang.backend import assess, bootstrap, metrics, units
 
 RNG = np.random.default_rng(0)
 
@@ -106,6 +106,30 @@ def test_gradients_do_not_see_the_units() -> None:
                 function(prediction + step, target) - function(prediction - step, target)
             ) / 0.1
             assert float(found[row]) == pytest.approx(float(slope), rel=2e-2, abs=2e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_standard_errors_are_right_at_any_scale(scale: float) -> None:
+    drawn = RNG.normal(size=40)
+    values = (scale * drawn).astype(np.float32)
+    exact = scale * drawn.std(ddof=1) / np.sqrt(40)
+    found = jax.jit(lambda x: units.standard_error(None, x))(values)
+    assert float(found) == pytest.approx(exact, rel=1e-5)
+    of = np.arange(40) // 4
+    groups = units.units(of)
+    deviations = np.array([(drawn[of == g] - drawn.mean()).sum() for g in range(10)])
+    expected = scale * np.sqrt(np.sum(deviations**2) * 10 / 9) / 40
+    assert float(units.standard_error(groups, jnp.asarray(values))) == pytest.approx(
+        expected, rel=1e-5
+    )
+    sample = units.Sample({"x": jnp.asarray(values)})
+    resampled = bootstrap.standard_error(
+        lambda rows: jnp.mean(sample.fields["x"][rows]), jax.random.key(0), sample
+    )
+    assert float(resampled) == pytest.approx(exact, rel=0.3)
+    below = jnp.asarray(values - np.float32(scale), jnp.float32)
+    assert not assess.is_within_one_error(below)
+    assert assess.is_within_one_error(values - values.mean() - np.float32(scale / 20))
 
 
 @pytest.mark.slow
