@@ -185,9 +185,8 @@ def _run(
     is_quiet: bool,
 ) -> int:
     from ev3lang.backend.modules import ModuleError
-    from ev3lang.runtime.checkpoints import WeightsError
     from ev3lang.runtime.device import DeviceError
-    from ev3lang.runtime.faults import DataError, MemoryFault
+    from ev3lang.runtime.faults import DataError, MemoryFault, WeightsError
     from ev3lang.runtime.run import run
     from ev3lang.runtime.terminal import display, show_report
 

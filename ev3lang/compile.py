@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -105,21 +106,52 @@ class Experiment:
         return emit(fuse(plan, platform), data.tables, data.statistics, given.weights)
 
 
+Setting: TypeAlias = str | int | float | bool
+
+
 def load(
     path: str | PathLike[str],
-    overrides: Mapping[str, str] = MappingProxyType({}),
+    overrides: Mapping[str, Setting] = MappingProxyType({}),
     seed: int | None = None,
 ) -> Experiment:
     """Read and check a spec.
 
-    overrides  params set from outside, each value as text: `{"width": "32"}`
+    overrides  params set from outside: `{"width": 32, "rate": 1e-3}`, or each value as a spec
+               writes it: `{"share": "10%"}`
     seed       instead of the spec's own
     What is set is no axis of a sweep any more. Raises OSError where the file can't be read,
-    UnicodeDecodeError where it is no UTF-8, TypeError or ValueError for a seed that is none, and
-    SpecError where the spec is at fault or has parts that can't be run yet.
+    UnicodeDecodeError where it is no UTF-8, TypeError or ValueError for a seed that is none and a
+    setting that no spec could have, and SpecError where the spec is at fault or has parts that
+    can't be run yet.
     """
     source = Source(str(path), read_file(Path(path)))
-    return experiment(analyze(source, overrides, seed=seed))
+    settings = {_name(name): _written(name, value) for name, value in overrides.items()}
+    return experiment(analyze(source, settings, seed=seed))
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a param is set by its name, not by {type(name).__name__} {name!r}")
+    return name
+
+
+def _written(name: str, value: Any) -> str:
+    """A setting as a spec writes it. Raises TypeError and ValueError for what no spec has."""
+    if isinstance(value, str):
+        return value
+    if getattr(value, "ndim", None) == 0:
+        # a scalar of NumPy's or JAX's
+        value = value.item()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (int, float)):
+        raise TypeError(
+            f"{name} is set to {type(value).__name__} {value!r}: give a number, true or false, or "
+            "a text as a spec writes it"
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is set to {value}: give a finite number")
+    return repr(value)
 
 
 def experiment(analysis: Analysis) -> Experiment:

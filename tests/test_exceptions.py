@@ -25,8 +25,10 @@ DIAGNOSTIC = Diagnostic("unknown-name", "no source x", Span(SPEC, 15, 16), help=
 FACTS: dict[str, Any] = {
     "str": "what is wrong",
     "str | None": "image",
+    "int": 7,
     "int | None": 7,
     "bool": True,
+    "object": "7",
     "tuple[Diagnostic, ...]": (DIAGNOSTIC,),
 }
 """A value of every type that an exception takes."""

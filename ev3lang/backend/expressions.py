@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -184,8 +184,8 @@ def _computed(expr: Expr, fields: Mapping[str, Array], networks: Networks, memo:
         case Field():
             return fields[expr.name]
         case Forward():
-            wide = [_numbers(memo[each], each.type) for each in expr.inputs]
-            return networks.apply(expr.model, _join(wide, networks.plans[expr.model]))
+            parts, types = [memo[each] for each in expr.inputs], [each.type for each in expr.inputs]
+            return networks.apply(expr.model, joined(parts, types, networks.plans[expr.model]))
         case Mean():
             return mean(memo[expr.value])
         case Apply(function=function, inputs=(Weights(model=model),)):
@@ -212,6 +212,15 @@ def _folded(expr: Apply, parts: list[Any]) -> int | float | None:
         return None
     value = fold(expr.function, numbers)
     return None if isinstance(value, str) else value
+
+
+def joined(parts: Sequence[Array], types: Sequence[Type], plan: ModelPlan) -> Array:
+    """A model's inputs as the one that it is applied to, [B, *plan.input].
+
+    parts   [B, *dimensions] each, of these types
+    """
+    wide = [_numbers(part, type_) for part, type_ in zip(parts, types, strict=True)]
+    return _join(wide, plan)
 
 
 def _numbers(part: Array, type_: Type) -> Array:

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import attrs
 import numpy as np
 
+from ev3lang.outcome import Fault
+
 MOST_VALUES = 1000
 """The distinct values of a column are kept up to so many: no label has more."""
 
@@ -19,15 +21,8 @@ Kind: TypeAlias = Literal["real", "whole", "bool", "words", "array", "class", "n
 source itself declares; `none` for what no field can hold."""
 
 
-class NewSpecError(ValueError):
-    """Data that no spec can be written for; `help` says what to do."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.help = help
-
-    def __reduce__(self) -> tuple[type[NewSpecError], tuple[str, str]]:
-        return type(self), (str(self), self.help)
+class NewSpecError(Fault, ValueError):
+    """Data that no spec can be written for."""
 
 
 @attrs.frozen

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import shutil
+import sys
+import time
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +19,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ev3lang import __version__, regular
+from ev3lang import regular
 from ev3lang.backend import models
 from ev3lang.backend.norms import STATISTICS
-from ev3lang.catalog.signature import Type, parse_type
-from ev3lang.outcome import Fault
 from ev3lang.plan.plan import (
     DataPlan,
-    Expr,
-    Field,
-    Forward,
-    LayerPlan,
-    Layers,
-    Link,
     ModelPlan,
-    Module,
     Plan,
-    TrainedBy,
-    subexpressions,
 )
-from ev3lang.runtime import folder
+from ev3lang.runtime import description, folder
 from ev3lang.runtime.data import Dataset
-from ev3lang.runtime.faults import DataError
-from ev3lang.runtime.foreign import FOREIGN, MALFORMED, cause
+from ev3lang.runtime.description import AGAIN
+from ev3lang.runtime.faults import DataError, WeightsError
+from ev3lang.runtime.foreign import FOREIGN, cause
 from ev3lang.runtime.readers import npz
 from ev3lang.runtime.readers.opening import check_size
-
-FORMAT = "ev3lang checkpoint"
-FORMAT_VERSION = 1
-
-
-class WeightsError(Fault):
-    """Weights that can't be read, aren't those of the model they are for, or are no numbers."""
 
 
 @attrs.frozen(eq=False)
@@ -62,16 +46,6 @@ class Restored:
 
     params: models.Params
     says_its_split: bool
-
-
-@attrs.frozen(eq=False)
-class Input:
-    """A field that a model takes, and how it was normalised in training."""
-
-    field: str
-    type: Type
-    mean: np.ndarray | None
-    std: np.ndarray | None
 
 
 # ---------------------------------------------------------------- writing
@@ -100,22 +74,8 @@ def save(
             np.savez(file, allow_pickle=False, **arrays_by_path(params))
             file.flush()
             os.fsync(file.fileno())
-        folder.write_json(
-            partial / "models.json",
-            {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "experiment": plan.name,
-                "seed": plan.seed,
-                "precision": plan.precision,
-                "versions": folder.versions(),
-                "data": data_record(plan.data, dataset) if record is None else record,
-                "models": [
-                    {**_model_json(model), "inputs": _inputs_json(plan, model, dataset)}
-                    for model in plan.models
-                ],
-            },
-        )
+        data = data_record(plan.data, dataset) if record is None else record
+        folder.write_json(partial / "models.json", description.describe(plan, dataset, data))
         folder.put(partial, final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -145,7 +105,10 @@ def data_record(plan: DataPlan, dataset: Dataset) -> dict[str, Any]:
         "source": plan.source,
         "split": None
         if split is None
-        else {name: _plain(value) for name, value in attrs.asdict(split, recurse=False).items()},
+        else {
+            name: description.plain(value)
+            for name, value in attrs.asdict(split, recurse=False).items()
+        },
         "rows": {use: len(next(iter(table.values()))) for use, table in dataset.tables.items()},
         "fields": {
             name: _digest(table[name] for table in dataset.tables.values()) for name in columns
@@ -161,87 +124,6 @@ def _digest(columns: Iterable[np.ndarray]) -> str:
         digest.update(f"{column.dtype.str} {column.shape}".encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
-
-
-def _model_json(model: ModelPlan) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "input": list(model.input),
-        "output": str(model.output),
-        "takes": model.takes,
-        "is_explored": model.is_explored,
-        "layers": _plain(model.layers),
-        "module": None
-        if model.module is None
-        else {"target": model.module.target, "options": _options_json(model.module.options)},
-    }
-
-
-def _inputs_json(plan: Plan, model: ModelPlan, dataset: Dataset) -> list[dict[str, Any]] | None:
-    """The fields that a model is applied to, normalised by what; None for other inputs."""
-    fields = _fields_into(plan, model.name)
-    if fields is None:
-        return None
-    found = []
-    for field in fields:
-        scale = dataset.scales.get(field.name) or _stated_scale(plan.data, field.name)
-        mean, std = (None, None) if scale is None else (np.asarray(s).tolist() for s in scale)
-        found.append({"field": field.name, "type": str(field.type), "mean": mean, "std": std})
-    return found
-
-
-def _fields_into(plan: Plan, name: str) -> tuple[Field, ...] | None:
-    """The fields that a model is applied to everywhere; None where they differ or are no fields."""
-    exprs: list[Expr] = list(plan.losses)
-    exprs += [each.value for each in plan.objectives]
-    exprs += [each.value for each in plan.shown]
-    exprs += [each.start.loss for each in plan.models if isinstance(each.start, TrainedBy)]
-    inputs = {
-        part.inputs
-        for expr in exprs
-        for part in subexpressions(expr)
-        if isinstance(part, Forward) and part.model == name
-    }
-    if len(inputs) != 1:
-        return None
-    fields = tuple(part for part in inputs.pop() if isinstance(part, Field))
-    return fields or None
-
-
-def _stated_scale(plan: DataPlan, field: str) -> tuple[Any, Any] | None:
-    """What the spec of an endless source says that a field is normalised by."""
-    for each in plan.normalized:
-        if each.field == field and each.mean is not None and each.std is not None:
-            return each.mean, each.std
-    return None
-
-
-def _options_json(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in options}
-
-
-def _plain(value: Any) -> Any:
-    """Layers, links and option values as JSON has them."""
-    match value:
-        case Layers():
-            return [
-                {
-                    "name": layer.name,
-                    "options": _options_json(layer.options),
-                    "input": list(layer.input),
-                    "output": list(layer.output),
-                }
-                for layer in value.layers
-            ]
-        case Link():
-            return {"name": value.name, "options": _options_json(value.options)}
-        case Type():
-            return str(value)
-        case tuple():
-            return [_plain(item) for item in value]
-        case _:
-            assert value is None or isinstance(value, (bool, int, float, str)), repr(value)
-            return value
 
 
 # ---------------------------------------------------------------- reading
@@ -264,19 +146,19 @@ def read(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> Restored:
         ) from error
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {cause(error)}", _READABLE) from error
-    ours = _ours(path)
-    if ours is not None:
-        return Restored(_read_ours(ours, model, data), says_its_split=True)
+    own = ours(path)
+    if own is not None:
+        return Restored(_read_ours(own, model, data), says_its_split=True)
     tree = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
     wanted = _wanted(model)
     try:
         found = _renamed(tree, model.name, wanted)
     except RecursionError as error:
-        raise WeightsError(f"{path} can't be read: it nests too deep", _AGAIN) from error
+        raise WeightsError(f"{path} can't be read: it nests too deep", AGAIN) from error
     return Restored(_fitted(str(path), model, found, wanted), False)
 
 
-def _ours(path: Path) -> Path | None:
+def ours(path: Path) -> Path | None:
     """The folder with `models.json`: the path itself, or the `accepted/` of a run's folder.
 
     Of a run that was killed while it wrote one anew, the one before.
@@ -288,57 +170,25 @@ def _ours(path: Path) -> Path | None:
     return None
 
 
-def record(path: Path) -> dict[str, Any]:
-    """What `models.json` of a folder of ours says. Raises WeightsError for another format."""
-    file = path / "models.json"
-    try:
-        found = json.loads(regular.read_bytes(file))
-    except OSError as error:
-        raise WeightsError(f"{file} can't be read: {cause(error)}", _AGAIN) from error
-    except MALFORMED as error:
-        raise WeightsError(f"{file} is no JSON: {cause(error)}", _AGAIN) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+def _read_ours(path: Path, model: ModelPlan, data: Mapping[str, Any] | None) -> models.Params:
+    found = description.read(path)
+    is_alone = len(found.explored) == 1
+    name = model.name if model.name in found.models or not is_alone else found.explored[0]
+    if name not in found.models:
         raise WeightsError(
-            f"{file} doesn't describe weights of an ev3lang run",
-            "name the folder `accepted` that a run of this version left",
+            f"{path} holds {', '.join(sorted(found.models))}, none of which is {model.name}",
+            "call the model by the name that it had",
         )
-    if found.get("format_version") != FORMAT_VERSION:
-        versions = found.get("versions")
-        wrote = versions.get("ev3lang") if isinstance(versions, dict) else "another version"
-        raise WeightsError(
-            f"{file} has format {found.get('format_version')}, and ev3lang {__version__} reads "
-            f"format {FORMAT_VERSION}",
-            f"it was written by ev3lang {wrote}: train again with this version, or use that one",
-        )
-    return found
-
-
-def _read_ours(path: Path, model: ModelPlan, data: dict[str, Any] | None) -> models.Params:
-    found = record(path)
-    try:
-        named = {each["name"]: each for each in found["models"]}
-        explored = [each["name"] for each in found["models"] if each["is_explored"]]
-        name = model.name if model.name in named or len(explored) != 1 else explored[0]
-        if name not in named:
-            raise WeightsError(
-                f"{path} holds {', '.join(sorted(named))}, none of which is {model.name}",
-                "call the model by the name that it had",
-            )
-        _require_same_model(path, named[name], model)
-        if data is not None:
-            _require_same_data(path, found["data"], data, model.name)
-    except MALFORMED as error:
-        raise WeightsError(
-            f"{path / 'models.json'} is not whole: {type(error).__name__} at {cause(error)}",
-            "copy the folder again, or run again",
-        ) from error
+    _require_same_model(path, found.documents[name], model)
+    if data is not None:
+        _require_same_data(path, found.data, data, model.name)
     wanted = _wanted(model)
     arrays = _read_npz(path / "weights.npz", {f"{name}/{each}": wanted[each] for each in wanted})
     return _fitted(str(path), model, {each: arrays[f"{name}/{each}"] for each in wanted}, wanted)
 
 
 def _require_same_model(path: Path, there: Mapping[str, Any], model: ModelPlan) -> None:
-    here = _model_json(model)
+    here = description.model_json(model)
     for part in ("input", "output", "takes", "module", "layers"):
         if there[part] != here[part]:
             raise WeightsError(
@@ -391,25 +241,24 @@ def _read_npz(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[st
             members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
             for name, shape in wanted.items():
                 if name not in members:
-                    raise WeightsError(f"{path} has no {name}", _AGAIN)
+                    raise WeightsError(f"{path} has no {name}", AGAIN)
                 size = members[name].file_size
                 if size > shape.size * 8 + _HEADER_BYTES:
                     raise WeightsError(
                         f"{name} in {path} unpacks to {size:,} bytes, and the model needs "
                         f"{shape.size * 4:,}",
-                        _AGAIN,
+                        AGAIN,
                     )
             return {name: npz.whole(archive, members[name]) for name in wanted}
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no {path} beside its models.json", _AGAIN) from error
+        raise WeightsError(f"there is no {path} beside its models.json", AGAIN) from error
     except FOREIGN as error:
-        raise WeightsError(f"{path} can't be read: {cause(error)}", _AGAIN) from error
+        raise WeightsError(f"{path} can't be read: {cause(error)}", AGAIN) from error
 
 
 _HEADER_BYTES = 4096
 """More than the header of an array in an npz file takes."""
 
-_AGAIN = "copy the folder again, or run again"
 _READABLE = "name a regular file, or a folder, that you have the right to read"
 
 
@@ -429,7 +278,10 @@ def _read_orbax(path: Path) -> Any:
         )
     try:
         stored_bytes = _stored_bytes(where)
-        with contextlib.closing(orbax.checkpoint.PyTreeCheckpointer()) as checkpointer:
+        with (
+            _without_late_reads(),
+            contextlib.closing(orbax.checkpoint.PyTreeCheckpointer()) as checkpointer,
+        ):
             return checkpointer.restore(
                 where.resolve(), args=_as_numpy(orbax, where.resolve(), stored_bytes)
             )
@@ -438,6 +290,33 @@ def _read_orbax(path: Path) -> Any:
             f"{path} can't be read as a checkpoint of orbax's: {cause(error)}",
             "save it again, with orbax.checkpoint.StandardCheckpointer",
         ) from error
+
+
+@contextlib.contextmanager
+def _without_late_reads() -> Iterator[None]:
+    """Of several arrays orbax gives up at the first that fails.
+
+    The other reads end a moment later and find its event loop closed, of which Python would print
+    a traceback each.
+    """
+    report = sys.unraisablehook
+
+    def quietly(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, RuntimeError):
+            report(dropped)
+
+    sys.unraisablehook = quietly
+    try:
+        yield
+    except FOREIGN:
+        time.sleep(LATE_S)
+        raise
+    finally:
+        sys.unraisablehook = report
+
+
+LATE_S = 0.3
+"""How long reads of a local disk go on after the first has failed."""
 
 
 def _stored_bytes(where: Path) -> int:
@@ -588,137 +467,3 @@ def _misfit(where: str, model: ModelPlan, why: str) -> WeightsError:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]" if shape else "one number"
-
-
-# ---------------------------------------------------------------- for Python
-
-
-class LoadedModel:
-    """A trained network as a function of raw inputs.
-
-    params   nested dicts of float32 arrays, as they were accepted
-    """
-
-    def __init__(self, plan: ModelPlan, inputs: tuple[Input, ...], params: models.Params) -> None:
-        self.plan = plan
-        self.inputs = inputs
-        self.params = params
-        self._apply = jax.jit(lambda params, x: models.apply(plan, params, x))
-
-    def __call__(self, *inputs: Any) -> jax.Array:
-        """What the network makes of examples.
-
-        inputs    [B, *dimensions] each, as the data hold them: one for each field that the model
-                  takes, in the order of the spec; u8 images from 0 to 255, all else in the units
-                  of the data. They are normalised as in training.
-        returns   [B, *output] float32: logits where the spec says so
-        Raises ValueError for another number of inputs, or other shapes.
-        """
-        wanted = len(self.inputs) or 1
-        if len(inputs) != wanted:
-            raise ValueError(f"{self.plan.name} takes {wanted} inputs, not {len(inputs)}")
-        arrays = [np.asarray(each) for each in inputs]
-        if self.inputs:
-            arrays = [_normalized(each, x) for each, x in zip(self.inputs, arrays, strict=True)]
-        x = arrays[0]
-        if len(arrays) > 1:
-            x = np.concatenate([each if each.ndim > 1 else each[:, None] for each in arrays], -1)
-        shape = x.shape[1:] or (1,)
-        if shape != self.plan.input:
-            raise ValueError(
-                f"{self.plan.name} takes examples of shape {self.plan.input}, not {x.shape[1:]}"
-            )
-        return self._apply(self.params, x)
-
-
-def load_model(
-    path: str | Path, name: str | None = None, *, allow_python: Collection[str] = ()
-) -> LoadedModel:
-    """The accepted model of a run, from its folder or its `accepted/`.
-
-    name           of the model, where the run had several; None: the one that was explored
-    allow_python   packages whose code may run: a network from a Python class needs its own, which
-                   is looked for among what is installed and in the current folder
-    returns a function of raw inputs, normalised as in training, with its weights in `.params`
-    Raises WeightsError where the folder holds no such model or can't be read, and ModuleError for
-    a network from a Python class that was not allowed or can't be used.
-    """
-    where = _ours(Path(path))
-    if where is None:
-        raise WeightsError(
-            f"{path} holds no weights of a run", "name a run's folder, or its `accepted`"
-        )
-    found = record(where)
-    named = {each["name"]: each for each in found["models"]}
-    explored = [each["name"] for each in found["models"] if each["is_explored"]]
-    if name is None and len(explored) != 1:
-        raise WeightsError(f"{path} holds several models: {', '.join(named)}", "name one")
-    chosen = explored[0] if name is None else name
-    if chosen not in named:
-        raise WeightsError(f"{path} holds {', '.join(named)}, and no {name}", "name one of them")
-    there = named[chosen]
-    plan = _model_plan(there)
-    if plan.module is not None:
-        from ev3lang.backend import modules
-
-        modules.load([plan], allow_python, [Path()])
-    inputs = tuple(
-        Input(
-            each["field"],
-            parse_type(each["type"]),
-            None if each["mean"] is None else np.asarray(each["mean"], np.float32),
-            None if each["std"] is None else np.asarray(each["std"], np.float32),
-        )
-        for each in there["inputs"] or ()
-    )
-    params = _read_ours(where, plan, None)
-    return LoadedModel(plan, inputs, params)
-
-
-def _normalized(input: Input, x: np.ndarray) -> np.ndarray:
-    if np.issubdtype(x.dtype, np.integer) and input.type.kind == "u8":
-        x = x.astype(np.float32) / np.float32(255)
-    if input.mean is None or input.std is None:
-        return x
-    return ((x.astype(np.float64) - input.mean) / input.std).astype(np.float32)
-
-
-def _model_plan(found: Mapping[str, Any]) -> ModelPlan:
-    """The plan that `_model_json` wrote."""
-    module = found["module"]
-    return ModelPlan(
-        name=found["name"],
-        input=tuple(found["input"]),
-        output=parse_type(found["output"]),
-        layers=_layers(found["layers"]),
-        is_explored=found["is_explored"],
-        takes=found["takes"],
-        module=None
-        if module is None
-        else Module(module["target"], tuple((n, _tuples(v)) for n, v in module["options"].items())),
-    )
-
-
-def _layers(found: Iterable[Mapping[str, Any]]) -> Layers:
-    return Layers(
-        tuple(
-            LayerPlan(
-                each["name"],
-                tuple(
-                    (name, _layers(value) if _is_pipe(value) else _tuples(value))
-                    for name, value in each["options"].items()
-                ),
-                tuple(each["input"]),
-                tuple(each["output"]),
-            )
-            for each in found
-        )
-    )
-
-
-def _is_pipe(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

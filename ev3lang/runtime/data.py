@@ -14,13 +14,13 @@ import numpy as np
 from ev3lang.catalog.index import SOURCES
 from ev3lang.catalog.signature import Type
 from ev3lang.check.typed import SPLITS
-from ev3lang.plan.plan import DataPlan, Derived, Known, Normalized
+from ev3lang.plan.plan import DataPlan, Derived, Field, Known, Normalized
 from ev3lang.runtime import probabilities, whole
 from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.readers import READERS
 from ev3lang.runtime.readers.fitting import REALS
 from ev3lang.runtime.readers.opening import unreadable
-from ev3lang.runtime.readers.table import Column
+from ev3lang.runtime.readers.table import Column, Found
 from ev3lang.runtime.readers.wanted import Wanted
 from ev3lang.runtime.splits import drawn_sizes, seeded, split_indices
 
@@ -61,6 +61,8 @@ class Dataset:
     scales       of every normalised field, in the units of the field (u8: of [0, 1])
     files        what was read from the disk
     warnings     what a reader of the report should know of the files and the splits
+    words        what text fields are numbered by
+    classes      the names of a label's classes in order, where the data have them
     """
 
     tables: Tables
@@ -68,6 +70,8 @@ class Dataset:
     scales: Mapping[str, Scale] = attrs.Factory(dict)
     files: tuple[FileRecord, ...] = ()
     warnings: tuple[str, ...] = ()
+    words: Mapping[str, tuple[str, ...]] = attrs.Factory(dict)
+    classes: Mapping[str, tuple[str, ...]] = attrs.Factory(dict)
 
 
 def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
@@ -82,11 +86,13 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
     """
     if plan.split is None:
         return Dataset({})
-    parts, lost = _read_source(plan, folder)
+    found = _read_source(plan, folder)
+    parts, lost = found.parts, found.warnings
     files = _records(plan, folder)
+    words: dict[str, tuple[str, ...]] = {}
     for name, type_ in plan.fields:
         if type_.kind == "text":
-            _number_words(_named(plan, folder), name, type_, parts)
+            words[name] = _number_words(_named(plan, folder), name, type_, parts)
     tables: Tables = {use: {} for use in SPLITS}
     rows = {part: rows_of(columns) for part, columns in parts.items()}
     _check_groups(plan, folder, parts)
@@ -114,7 +120,20 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
         scales,
         files,
         (*lost, *_size_warnings(plan, tables, rows), *_warnings(plan, tables)),
+        words,
+        {**found.classes, **_classes_of_words(plan, words)},
     )
+
+
+def _classes_of_words(
+    plan: DataPlan, words: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """The names of classes that are a column of words, as in `label = species as class[3]`."""
+    return {
+        each.name: words[each.value.name]
+        for each in plan.derived
+        if each.type.kind == "class" and isinstance(each.value, Field) and each.value.name in words
+    }
 
 
 def _in_program(plan: DataPlan) -> frozenset[str]:
@@ -126,20 +145,21 @@ def _in_program(plan: DataPlan) -> frozenset[str]:
 # ---------------------------------------------------------------- sources
 
 
-def _read_source(plan: DataPlan, folder: Path) -> tuple[dict[str | None, Columns], tuple[str, ...]]:
+def _read_source(plan: DataPlan, folder: Path) -> Found:
     """Every field of each part that the split draws from, in the source's order of rows.
 
     All parts as one where the split doesn't tell them apart. With it what was not read, in words.
     """
     if plan.source not in READERS:
         known = _SKLEARN.get(plan.source)
-        return {None: _generate(plan) if known is None else known()}, ()
+        columns = _generate(plan) if known is None else known()
+        return Found({None: columns}, classes=_names(plan.source))
     origins = dict(plan.origins)
-    columns = tuple(Column(name, type_, origins.get(name)) for name, type_ in plan.fields)
+    declared = tuple(Column(name, type_, origins.get(name)) for name, type_ in plan.fields)
     wanted = _wanted(plan)
-    found = READERS[plan.source](_values(plan), columns, folder, wanted)
+    found = READERS[plan.source](_values(plan), declared, folder, wanted)
     is_whole = None in wanted.parts and None not in found.parts
-    return {None: _joined(found.parts)} if is_whole else found.parts, found.warnings
+    return attrs.evolve(found, parts={None: _joined(found.parts)}) if is_whole else found
 
 
 def _wanted(plan: DataPlan) -> Wanted:
@@ -308,6 +328,16 @@ def _labels(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=np.int32)
 
 
+def _names(source: str) -> dict[str, tuple[str, ...]]:
+    """What scikit-learn calls the classes of its sets."""
+    from sklearn import datasets
+
+    if source not in ("sklearn.iris", "sklearn.wine", "sklearn.breast_cancer"):
+        return {}
+    bunch = getattr(datasets, source.replace("sklearn.", "load_"))()
+    return {"label": tuple(map(str, bunch.target_names))}
+
+
 _SKLEARN: dict[str, Callable[[], Columns]] = {
     "sklearn.digits": _digits,
     "sklearn.iris": _iris,
@@ -320,10 +350,12 @@ _SKLEARN: dict[str, Callable[[], Columns]] = {
 # ---------------------------------------------------------------- checks
 
 
-def _number_words(source: str, name: str, type_: Type, parts: Mapping[str | None, Columns]) -> None:
+def _number_words(
+    source: str, name: str, type_: Type, parts: Mapping[str | None, Columns]
+) -> tuple[str, ...]:
     """Puts in the place of words where they stand among all words in order: [B] int32.
 
-    The words of all parts count, so that one has the same number in each.
+    The words of all parts count, so that one has the same number in each. Returns them.
     """
     columns = [part[name].astype(str) for part in parts.values()]
     words = np.unique(np.concatenate([np.unique(column) for column in columns]))
@@ -338,6 +370,7 @@ def _number_words(source: str, name: str, type_: Type, parts: Mapping[str | None
         )
     for part, column in zip(parts.values(), columns, strict=True):
         part[name] = np.searchsorted(words, column).astype(np.int32)
+    return tuple(words.tolist())
 
 
 def _number_names(name: str, tables: Tables) -> None:
@@ -577,10 +610,10 @@ def _known(plan: DataPlan, known: Known, explore: Columns) -> np.ndarray:
 def _derive(plan: DataPlan, columns: Columns, part: str | None) -> None:
     """Adds the fields that are computed from others, in the order of the plan."""
     for derived in plan.derived:
-        columns[derived.name] = _computed(plan.name, derived, columns, part)
+        columns[derived.name] = computed(plan.name, derived, columns, part)
 
 
-def _computed(source: str, derived: Derived, columns: Columns, part: str | None) -> np.ndarray:
+def computed(source: str, derived: Derived, columns: Columns, part: str | None) -> np.ndarray:
     """A derived field, computed exactly and brought to what memory holds of its type."""
     name, of_part = derived.name, "" if part is None else f" of {part}"
     try:

@@ -43,3 +43,11 @@ class MemoryFault(Fault):
 
     def __init__(self, message: str, help: str = LESS_MEMORY) -> None:
         super().__init__(message, help)
+
+
+class WeightsError(Fault):
+    """Weights that can't be read, aren't those of the model they are for, or are no numbers."""
+
+
+class InputError(Fault, ValueError):
+    """Values that a model can't take: missing, of another type or shape, or unknown words."""

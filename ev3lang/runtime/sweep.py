@@ -17,9 +17,8 @@ from ev3lang.outcome import Outcome
 from ev3lang.plan.plan import Plan, Reference
 from ev3lang.plan.sweep import Point
 from ev3lang.runtime import device, folder, sweep_report
-from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.events import Event, Listener, PointEnded, PointStarted
-from ev3lang.runtime.faults import DataError, MemoryFault
+from ev3lang.runtime.faults import DataError, MemoryFault, WeightsError
 from ev3lang.runtime.kept import Kept
 from ev3lang.runtime.report import Quantity, rule_words, sweep_words
 from ev3lang.runtime.run import Lane, Result, may_go_together, run_together

@@ -34,9 +34,9 @@ from ev3lang.plan.plan import (
     subexpressions,
 )
 from ev3lang.runtime import checkpoints, folder, plain
-from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.data import Dataset
 from ev3lang.runtime.events import Listener, Measuring
+from ev3lang.runtime.faults import WeightsError
 from ev3lang.signals import Stop, raise_for
 
 

@@ -41,7 +41,7 @@ class BeyondError(ArithmeticError):
     """
 
     def __init__(self, row: int, why: str) -> None:
-        super().__init__(why)
+        super().__init__(row, why)
         self.row = row
         self.why = why
 

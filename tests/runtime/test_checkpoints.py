@@ -15,19 +15,16 @@ import attrs
 import flax.linen as nn
 import flax.serialization
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint
 import pytest
 
-import ev3lang
 from ev3lang.analysis import analyze
 from ev3lang.backend import models
 from ev3lang.compile import experiment
-from ev3lang.plan.plan import ModelPlan, Plan
+from ev3lang.plan.plan import Plan
 from ev3lang.runtime import checkpoints, data
-from ev3lang.runtime.checkpoints import WeightsError
-from ev3lang.runtime.run import run
+from ev3lang.runtime.faults import WeightsError
 from ev3lang.source import Source
 
 SPEC = """\
@@ -298,34 +295,3 @@ def test_an_orbax_checkpoint_without_its_arrays_is_refused(tmp_path: Path) -> No
     # Of several arrays orbax gives up at the first: the other reads end a moment later, and find
     # its event loop closed. That belongs to this test, not to the next one.
     time.sleep(1)
-
-
-# ---------------------------------------------------------------- for Python
-
-
-def test_a_run_loads_as_a_function_of_raw_inputs(tmp_path: Path) -> None:
-    plan = plan_of()
-    result = run(plan, Source("iris.ev3", SPEC.replace("LAYERS", MLP)), out=tmp_path / "out")
-    loaded = ev3lang.load_model(result.folder)
-    raw = attrs.evolve(plan.data, normalized=())
-    report, normalized = (data.read(each).tables["report"] for each in (raw, plan.data))
-    outputs = loaded(report["features"])
-    expected = models.apply(plan.models[0], loaded.params, jnp.asarray(normalized["features"]))
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
-    right = np.mean(np.argmax(outputs, -1) == report["label"])
-    assert right == pytest.approx(result.report.metrics[result.report.delivered]["accuracy"].value)
-    with pytest.raises(ValueError, match="shape"):
-        loaded(report["features"][:, :2])
-    with pytest.raises(ValueError, match="1 inputs, not 2"):
-        loaded(report["features"], report["features"])
-    with pytest.raises(WeightsError, match="no other"):
-        ev3lang.load_model(result.folder, "other")
-    with pytest.raises(WeightsError, match="holds no weights"):
-        ev3lang.load_model(tmp_path)
-
-
-def test_a_nested_pipe_loads_with_the_plan_it_was_saved_with(tmp_path: Path) -> None:
-    plan = plan_of(PIPE)
-    path, _, _ = saved(tmp_path, plan)
-    found: ModelPlan = ev3lang.load_model(path).plan
-    assert found.layers == plan.models[0].layers

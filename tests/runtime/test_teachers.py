@@ -22,8 +22,8 @@ from ev3lang.compile import experiment
 from ev3lang.plan.fuse import fuse
 from ev3lang.plan.plan import Field, Plan, models_of, subexpressions
 from ev3lang.runtime import checkpoints, data, teachers
-from ev3lang.runtime.checkpoints import WeightsError
 from ev3lang.runtime.events import Event, Measuring
+from ev3lang.runtime.faults import WeightsError
 from ev3lang.runtime.run import run
 from ev3lang.source import Source
 

@@ -47,7 +47,11 @@ def read(
         for part in chosen
     }
     notes = dict.fromkeys(note for each in found.values() for note in each.warnings)
-    return Found({part: each.parts[None] for part, each in found.items()}, tuple(notes))
+    return Found(
+        {part: each.parts[None] for part, each in found.items()},
+        tuple(notes),
+        _classes(columns, opened[chosen[0]]),
+    )
 
 
 def _splits(name: str, path: Path) -> dict[str | None, Callable[[], Any]]:
@@ -112,6 +116,16 @@ def _loading(what: str, datasets: ModuleType) -> Iterator[None]:
         yield
     except (*FOREIGN, pa.ArrowException, ImportError, own) as error:
         raise DataError(f"{what} can't be loaded: {cause(error)}", HELP) from error
+
+
+def _classes(columns: tuple[Column, ...], dataset: Any) -> dict[str, tuple[str, ...]]:
+    """The names that the data set has for the classes of a label."""
+    found = {}
+    for column in columns:
+        names = getattr(dataset.features.get(column.stored_name), "names", None)
+        if column.type.kind == "class" and isinstance(names, list):
+            found[column.name] = tuple(map(str, names))
+    return found
 
 
 def _columns(file: str, columns: tuple[Column, ...], dataset: Any) -> Found:

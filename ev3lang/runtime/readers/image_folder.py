@@ -87,7 +87,8 @@ def read(
     labels = sorted({each.name for of_part in read.values() for each in of_part})
     _check_classes(path, columns, labels)
     parts = {part: _part(path, columns, labels, each, notes) for part, each in read.items()}
-    return Found(parts, notes.warnings())
+    of_label = {each.name: tuple(labels) for each in columns if each.type.kind == "class"}
+    return Found(parts, notes.warnings(), of_label)
 
 
 def _listed(path: Path) -> _Listing:

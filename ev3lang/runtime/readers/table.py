@@ -45,10 +45,12 @@ class Found:
 
     parts     the wanted ones
     warnings  what was passed over, or is less in memory than in the file
+    classes   the names of a label's classes in order, by its field, where the file has them
     """
 
     parts: Parts
     warnings: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = attrs.Factory(dict)
 
 
 @attrs.define
