@@ -351,13 +351,13 @@ def check(
 def _parts_of_others(analyses: Mapping[Path, Analysis]) -> set[Path]:
     """The specs that another one uses which is itself no part of any."""
     uses = {
-        path: {Path(each.name).resolve() for each in analysis.used}
+        path: {regular.resolved(Path(each.name)) for each in analysis.used}
         for path, analysis in analyses.items()
     }
     used = set().union(*uses.values())
-    of_whole = (parts for path, parts in uses.items() if path.resolve() not in used)
+    of_whole = (parts for path, parts in uses.items() if regular.resolved(path) not in used)
     reached = set().union(*of_whole)
-    return {path for path in uses if path.resolve() in reached}
+    return {path for path in uses if regular.resolved(path) in reached}
 
 
 # A fix may make room for another, but not for ever.

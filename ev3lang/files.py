@@ -41,7 +41,7 @@ def find(top: Path) -> Found:
     Entries that open with a dot are left out, with all that is in them. Folders are not entered
     through links, and a link to a file outside of the project is no spec of the folder.
     """
-    project = enclosing_project(top.resolve())
+    project = enclosing_project(regular.resolved(top))
     files: list[Path] = []
     faults: list[Diagnostic] = []
     waiting = [top]
@@ -74,7 +74,7 @@ def _is_no_spec(path: Path, project: Path) -> str:
     except OSError as error:
         words = "in a circle" if error.errno == errno.ELOOP else "nowhere"
         return f"a link that leads {words}" if is_link else f"unreadable ({error.strerror})"
-    if is_link and not path.resolve().is_relative_to(project):
+    if is_link and not regular.resolved(path).is_relative_to(project):
         return "a link that leads out of the project"
     if stat.S_ISREG(mode):
         return ""
@@ -222,8 +222,8 @@ def _target(path: Path) -> Path:
     """The file that a path leads to."""
     if not path.is_symlink():
         return path
-    target = path.resolve()
-    if not target.is_relative_to(enclosing_project(path.parent.resolve())):
+    target = regular.resolved(path)
+    if not target.is_relative_to(enclosing_project(regular.resolved(path.parent))):
         words = f"it is a link out of its project, to {target}: name that file itself"
         raise PermissionError(errno.EPERM, words, str(path))
     return target

@@ -43,7 +43,7 @@ class Files:
 
 def project_folder(path: Path) -> Path:
     """The folder that `use` can't leave: the checkout or package a spec is in, else its own."""
-    return enclosing_project(path.resolve().parent)
+    return enclosing_project(regular.resolved(path).parent)
 
 
 def enclosing_project(folder: Path) -> Path:
@@ -70,7 +70,7 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
         for use in parsed.declarations:
             if not isinstance(use, tree.Use):
                 continue
-            target = (path.parent / use.path.value).resolve()
+            target = regular.resolved(path.parent / use.path.value)
             if Path(use.path.value).is_absolute() or not target.is_relative_to(folder):
                 found.append(errors.use_outside(use.path, str(folder.name)))
             elif target in chain:
@@ -96,5 +96,5 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
         follow(parsed, shown, (*chain, target))
         declarations.extend(parsed.declarations)
 
-    follow(syntax_tree, root, (root.resolve(),))
+    follow(syntax_tree, root, (regular.resolved(root),))
     return Files(tuple(declarations), tuple(sources), tuple(found))

@@ -53,6 +53,14 @@ def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
     return data
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path with its links followed; where they lead in a circle, as far as they go.
+
+    `Path.resolve` raises RuntimeError for a circle before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()

@@ -149,6 +149,23 @@ def test_a_file_of_the_system_that_says_it_is_empty(tmp_path: Path) -> None:
     says(fault("cifar", tmp_path, columns(label="class[100]"), path="."), "train.bin is empty")
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "run", "fmt", "explain"])
+def test_a_link_that_leads_back_to_itself(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loop.ev3").symlink_to("loop.ev3")
+    status, text = run(capsys, command, tmp_path / "loop.ev3")
+    assert status in (cli.USAGE, cli.FAILURE), text
+    assert "loop.ev3" in text
+    (tmp_path / "x.ev3").write_text(SPEC.replace("ev3 1", 'ev3 1\nuse "loop.ev3"'))
+    if command != "fmt":
+        status, text = run(capsys, command, tmp_path / "x.ev3")
+        assert status == cli.FINDINGS, text
+        assert "loop.ev3" in text
+    error = fault("npz", tmp_path, columns(x="f32"), path="loop.ev3")
+    says(error, "loop.ev3 can't be read", "a link leads back to itself")
+
+
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     says(fault("csv", tmp_path, columns(x="f32"), path="a\0b"), "no file can have such a name")
 

@@ -166,7 +166,11 @@ def _version(package: str) -> str | None:
 
 def _digest(package: str) -> str | None:
     file = getattr(sys.modules[package], "__file__", None)
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    try:
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        # gone since it was imported, or inside of an archive
+        return None
 
 
 # ---------------------------------------------------------------- in a program

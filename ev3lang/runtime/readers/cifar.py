@@ -118,8 +118,9 @@ def _part(
     """The fields of a part, its files one after the other."""
     record = len(edition.labels) + PIXELS
     rows = sum(counts.values())
-    check_size(folder, "its images", rows * PIXELS)
-    images = np.empty((rows, SIDE, SIDE, 3), np.uint8)
+    has_images = any(each.stored_name == "image" for each in columns)
+    check_size(folder, "its images", rows * PIXELS if has_images else 0)
+    images = np.empty((rows if has_images else 0, SIDE, SIDE, 3), np.uint8)
     labels = np.empty((rows, len(edition.labels)), np.uint8)
     first = 0
     for path, count in counts.items():
@@ -131,8 +132,9 @@ def _part(
                 block = np.frombuffer(data, np.uint8).reshape(held, record)
                 here = slice(first + begin, first + begin + held)
                 labels[here] = block[:, : len(edition.labels)]
-                pixels = block[:, len(edition.labels) :].reshape(-1, 3, SIDE, SIDE)
-                images[here] = pixels.transpose(0, 2, 3, 1)
+                if has_images:
+                    pixels = block[:, len(edition.labels) :].reshape(-1, 3, SIDE, SIDE)
+                    images[here] = pixels.transpose(0, 2, 3, 1)
         first += count
     stored = {"image": images}
     stored.update({name: labels[:, place] for place, name in enumerate(edition.labels)})

@@ -55,16 +55,22 @@ def read(
         raise DataError(
             f"{path} has no folders, and each class needs one", "move the pictures of a class there"
         )
-    inside = {each: _listed(each) for each in top.folders}
     notes = Notes()
     _note_outside(top, notes)
+    named = {*wanted.parts, *wanted.rows} - {None}
+    # a part that nothing is wanted of may be anything, or out of reach
+    inside = {
+        each: _listed(each)
+        for each in top.folders
+        if None in wanted.parts or None in wanted.rows or each.name in named
+    }
     is_of_parts = None not in wanted.parts or not any(each.pictures for each in inside.values())
     if not is_of_parts:
         wanted.chosen(path, (None,))
         classes: dict[str | None, dict[Path, _Listing]] = {None: inside}
         chosen: tuple[str | None, ...] = (None,)
     else:
-        names = [each.name for each in inside]
+        names = [each.name for each in top.folders]
         chosen = wanted.chosen(path, names)
         counted = wanted.counted(chosen, names)
         for each, listing in inside.items():
@@ -175,7 +181,11 @@ def _note_inside(listing: _Listing, notes: Notes) -> None:
     for each in listing.hidden:
         notes.add("pictures whose names start with a dot, not read", each)
     for each in listing.others:
-        kind = "files that are no pictures" if each.is_file() else "neither files nor folders"
+        kind = (
+            "files of no format that is read as a picture"
+            if each.is_file()
+            else "neither files nor folders"
+        )
         notes.add(f"{kind}, not read", each)
     for each in listing.folders:
         for deeper in _below(each):

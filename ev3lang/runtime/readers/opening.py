@@ -49,13 +49,18 @@ def folder_at(folder: Path, written: str) -> Path:
     return path
 
 
+_HELP = {
+    errno.EACCES: "give yourself the right to read it",
+    errno.EPERM: "give yourself the right to read it",
+    errno.EINVAL: "write the data into a regular file, and name that",
+    errno.ELOOP: "a link leads back to itself: name the file that it should lead to",
+    errno.ENAMETOOLONG: "name the file by a shorter path",
+}
+
+
 def unreadable(path: Path, error: OSError) -> DataError:
     """The error for what the system doesn't let us read."""
-    help = "see whether the disk is well"
-    if isinstance(error, PermissionError):
-        help = "give yourself the right to read it"
-    elif error.errno == errno.EINVAL:
-        help = "write the data into a regular file, and name that"
+    help = _HELP.get(error.errno or 0, "see whether the disk is well")
     return DataError(f"{path} can't be read: {error.strerror or error}", help)
 
 

@@ -175,7 +175,7 @@ def test_every_ending_and_none_is_read_and_what_is_not_is_counted(tmp_path: Path
     assert list(got.warnings) == [
         f"pictures outside of a class's folder, not read: 1, {tmp_path}/outside.png",
         f"pictures whose names start with a dot, not read: 1, {a}/.hidden.png",
-        f"files that are no pictures, not read: 2, the first one {a}/README",
+        f"files of no format that is read as a picture, not read: 2, the first one {a}/README",
         f"pictures deeper than a class's folder, not read: 3, the first one {a}/more/deep/0.png",
     ]
 
