@@ -5,13 +5,19 @@ BIN := $(VENV)/bin
 PYTHONS := python3 python3.13 python3.12 python3.11
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS :=
+# What is checked without a compiled program.
+QUICK := tests/catalog tests/check tests/diagnostics tests/syntax tests/test_cli.py \
+	tests/test_cli_fmt.py tests/test_cli_plan.py tests/test_docs.py tests/test_explain.py \
+	tests/test_explicit.py tests/test_highlight.py tests/test_imports.py tests/test_use.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench compare docs clean
+.PHONY: help run test quick slow lint format bench compare docs clean
 
 help:
 	@echo "make run      install into $(VENV) and run specs/first.ev3"
 	@echo "make test     install into $(VENV) and run the whole suite"
+	@echo "make quick    what needs no compiled program: a minute or two, for every commit"
+	@echo "make slow     the tests that take minutes, which make test leaves out"
 	@echo "make lint     ruff and mypy alone"
 	@echo "make format   put every file into the layout that lint expects"
 	@echo "make bench    compare speeds; options as in: make bench ARGS=--help"
@@ -25,12 +31,21 @@ run: $(VENV)/.installed
 
 test: lint
 	@echo "== pytest"
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not wheel"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not wheel and not exact"
+	@echo "== pytest, what has to be equal to the last bit"
+	@XLA_FLAGS= $(BIN)/python -m pytest -q -n 2 -m "exact and not slow"
 	@echo "== ev3lang check specs"
 	@$(BIN)/ev3lang check specs
 	@echo "== the wheel, outside the checkout"
 	@$(BIN)/python -m pytest -q -m wheel tests/test_packaging.py
 	@echo "== all passed"
+
+quick: lint
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow" $(QUICK)
+	@$(BIN)/ev3lang check specs
+
+slow: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q -n 2 -m slow
 
 lint: $(VENV)/.installed-dev
 	@echo "== ruff check"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,13 @@ import pytest
 
 # Before anyone imports jax; a suite for another device names it in the environment.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Most tests compile a program and run it for a moment. So it is there in half the time, and a last
+# bit may differ between two programs. `XLA_FLAGS= make test` compiles as a user's runs are. Another
+# release of XLA may not know these options, and would end the process.
+FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+if version("jax").startswith("0.10."):
+    os.environ.setdefault("XLA_FLAGS", FAST_TO_COMPILE)
 
 # The same examples every time, and no deadline: the cores are shared with other tests.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -40,6 +48,15 @@ def forgotten_programs() -> Iterator[None]:
     jax = sys.modules.get("jax")
     if jax is not None:
         jax.clear_caches()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves equality to the last bit to a session that compiles as a user's runs are."""
+    if os.environ.get("XLA_FLAGS") != FAST_TO_COMPILE:
+        return
+    for item in items:
+        if item.get_closest_marker("exact"):
+            item.add_marker(pytest.mark.skip(reason="compiled in a hurry: XLA_FLAGS= runs it"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,6 +21,8 @@ from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.run import run
 from ev3lang.source import Source
 
+pytestmark = pytest.mark.exact
+
 IMAGES = """\
 ev3 1
 
