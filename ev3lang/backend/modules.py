@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from ev3lang.backend import packages
 from ev3lang.backend.norms import STATISTICS
 from ev3lang.backend.passes import Pass
 from ev3lang.outcome import Fault
-from ev3lang.plan.plan import ModelPlan, Module
+from ev3lang.plan.plan import ModelPlan, Module, Plan, TrainedBy
 
 Params: TypeAlias = dict[str, Any]
 
@@ -99,6 +99,32 @@ def imported(what: str, target: str) -> Any:
         # the user's code may raise anything, and the fault is theirs to read
         raise broken(what, target, "importing it", error) from error
     return getattr(found, name, None)
+
+
+def warnings(plan: Plan) -> Iterator[str]:
+    """Of classes with running statistics, as batch norm has, that single examples train.
+
+    The classes are loaded. Whether they have more than one value of a channel is theirs to know.
+    """
+    for model in plan.models:
+        if model.module is None or 1 not in _batches(plan, model):
+            continue
+        _, template = _skeleton(model.module)
+        kinds = [type(variable) for _, variable in nnx.to_flat_state(template)]
+        if any(issubclass(kind, nnx.BatchStat) for kind in kinds):
+            yield (
+                f"{model.name} keeps running statistics, as batch norm does, and is trained by one "
+                "example at a time: batch norm of dense features gives its bias then, whatever the "
+                "example; take larger batches or fewer parts"
+            )
+
+
+def _batches(plan: Plan, model: ModelPlan) -> set[int]:
+    """How many examples a model sees together in training."""
+    if isinstance(model.start, TrainedBy):
+        return {model.start.batch}
+    courses = (*plan.descents, *plan.by_members, *plan.baselines)
+    return {each.batch // each.parts for each in courses} if model.is_explored else set()
 
 
 def _try(model: ModelPlan) -> None:

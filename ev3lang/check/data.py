@@ -91,6 +91,8 @@ def data(checking: Checking, declaration: tree.Data) -> typed.DataInfo | None:
         if whole.examples(use) == 0:
             checking.report(errors.empty_share(place, use, sum(rows.values())))
             return None
+        if whole.examples(use) == 1 and use in ("assess", "report"):
+            checking.report(errors.lone_example(place, use, sum(rows.values())))
     return attrs.evolve(whole, known=tuple(_known_info(checking, whole, each) for each in known))
 
 

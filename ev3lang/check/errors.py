@@ -860,6 +860,18 @@ def empty_share(span: Span, use: str, rows: int) -> Diagnostic:
     )
 
 
+def lone_example(span: Span, use: str, rows: int) -> Diagnostic:
+    """A share of a single example, which has no spread."""
+    return Diagnostic(
+        code="lone-example",
+        severity="warning",
+        message=f"`{use}` gets one example of {rows}: whatever is measured there has no standard "
+        "error",
+        span=span,
+        help="give it a larger share",
+    )
+
+
 def two_data_blocks(span: Span, first: str, second: str) -> Diagnostic:
     """An expression that reads the fields of two blocks."""
     return Diagnostic(

@@ -173,6 +173,7 @@ def run_together(
             *dataset.warnings,
             *evidence.shortfall(plan, tables),
             *suitability.warnings(plan, tables),
+            *modules.warnings(plan),
         )
         is_streamed = streaming.is_needed(plan, tables, chosen, stream_above_bytes)
         sizes = {use: len(next(iter(table.values()))) for use, table in tables.items()}

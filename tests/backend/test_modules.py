@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ev3lang.analysis import analyze
 from ev3lang.backend import models, modules
 from ev3lang.backend.modules import ModuleError
 from ev3lang.catalog.signature import Type
+from ev3lang.compile import experiment
 from ev3lang.plan.plan import Layers, ModelPlan, Module
+from ev3lang.source import Source
 
 CODE = '''\
 from flax import nnx
@@ -192,6 +195,28 @@ def test_it_works_under_jit_and_vmap(folder: Path) -> None:
     for place, key in enumerate(keys):
         alone = models.apply(model, models.init(model, key), X)
         np.testing.assert_allclose(outputs[place], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "is_told"), [("1", True), ("4 in 4 parts", True), ("2", False)])
+@pytest.mark.parametrize("name", ["Modes", "Told"])
+def test_statistics_of_one_example_are_told(
+    name: str, batch: str, is_told: bool, folder: Path
+) -> None:
+    text = f"""\
+ev3 1
+data iris = sklearn.iris() {{ batch {batch}; normalize features }}
+model net: features -> logits(label) from nnx("own_networks:{name}")
+loss entropy = cross_entropy(net(features), label)
+objective accuracy = maximize argmax(net(features)) == label
+explore net {{ descend entropy with adam(1e-2) for 5 steps }}
+assess net {{ rank by accuracy }}
+adapt net {{ accept when accuracy improves; stop after 2 iterations }}
+"""
+    found = experiment(analyze(Source("spec.ev3", text))).plan
+    modules.load(found.models, ["own_networks"], [folder])
+    told = list(modules.warnings(found))
+    assert len(told) == (is_told and name == "Modes")
+    assert all(each.startswith("net keeps running statistics") for each in told)
 
 
 # ---------------------------------------------------------------- what is refused
