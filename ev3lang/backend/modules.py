@@ -123,8 +123,11 @@ def _batches(plan: Plan, model: ModelPlan) -> set[int]:
     """How many examples a model sees together in training."""
     if isinstance(model.start, TrainedBy):
         return {model.start.batch}
-    courses = (*plan.descents, *plan.by_members, *plan.baselines)
-    return {each.batch // each.parts for each in courses} if model.is_explored else set()
+    if not model.is_explored:
+        return set()
+    descents = (*plan.descents, *plan.by_members)
+    of_candidates = {each.batch // each.parts for each in descents}
+    return of_candidates | {each.batch // each.parts for each in plan.baselines}
 
 
 def _try(model: ModelPlan) -> None:
