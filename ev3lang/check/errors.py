@@ -385,6 +385,51 @@ def out_of_range(span: Span, what: str, allowed: str, value: object) -> Diagnost
     )
 
 
+def uncountable(span: Span, what: str, most: int, value: object) -> Diagnostic:
+    """A count beyond what a program counts."""
+    return out_of_range(span, what, f"at most {most:_}", value)
+
+
+def too_many_layers(span: Span, name: str, count: int, most: int) -> Diagnostic:
+    """A model that would take hours to compile."""
+    return Diagnostic(
+        code="model-too-large",
+        message=f"`{name}` has {count:_} layers, more than the {most:_} that can be compiled",
+        span=span,
+        help="take fewer blocks or repetitions",
+    )
+
+
+def too_many_parameters(span: Span, name: str, count: int, most: int) -> Diagnostic:
+    """A model that no machine could hold."""
+    return Diagnostic(
+        code="model-too-large",
+        message=f"`{name}` has {count:.3g} parameters, and a run can hold {most:.3g} at most",
+        span=span,
+        help="take fewer or narrower layers",
+    )
+
+
+def run_too_large(span: Span, needed: str, parts: str, most: str) -> Diagnostic:
+    """A run that no machine has the memory for."""
+    return Diagnostic(
+        code="run-too-large",
+        message=f"a run needs at least {needed} of memory, and no device has more than {most}",
+        span=span,
+        labels=(Label(span, parts),),
+        help="take a smaller model, batch or set; `ev3lang plan` says what each part takes",
+    )
+
+
+def value_too_large(span: Span, type_: Type, most: int) -> Diagnostic:
+    """A value of more numbers than an array can have."""
+    return Diagnostic(
+        code="out-of-range",
+        message=f"one value of {type_} has more than the {most:_} numbers that an array can have",
+        span=span,
+    )
+
+
 def division_by_zero(span: Span, where: Span) -> Diagnostic:
     """A division that these arguments turn into one by zero."""
     labels = () if where == span else (Label(where, "divided here"),)

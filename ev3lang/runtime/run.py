@@ -29,6 +29,7 @@ from ev3lang.runtime import (
     device,
     evidence,
     folder,
+    room,
     sequences,
     streaming,
     suitability,
@@ -160,6 +161,7 @@ def run_together(
         closing(streaming.Feed()) as feed,
         ExitStack() as opened,
     ):
+        room.require(first, chosen)
         with watch("data_s"):
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
