@@ -161,7 +161,7 @@ def run_together(
         closing(streaming.Feed()) as feed,
         ExitStack() as opened,
     ):
-        room.require(first, chosen)
+        room.require(stages.at(plan, plan.architecture), chosen)
         with watch("data_s"):
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
