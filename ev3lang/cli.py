@@ -525,7 +525,7 @@ def _text_of(path: Path, found: list[Diagnostic]) -> SpecText | None:
     """The text of a spec, `-` for standard input; None, and `found` says why, without one."""
     try:
         text, faults = (
-            files.decoded("-", sys.stdin.buffer.read()) if str(path) == "-" else files.read(path)
+            files.read_filtered(sys.stdin.buffer) if str(path) == "-" else files.read(path)
         )
     except OSError as error:
         text, faults = None, (files.refused(path, error),)
