@@ -1,4 +1,4 @@
-"""Where a run computes: a kind of device by name, and what is kept between runs."""
+"""Where a run computes: a kind of device by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import jax
-import platformdirs
 
 from ev3lang.outcome import Fault
 
@@ -73,21 +72,3 @@ def host_memory_bytes() -> int | None:
 
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says what a container may take: bytes, or `max`."""
-
-
-def keep_programs() -> None:
-    """Keeps every compiled program in the user's cache, so that a second run starts at once.
-
-    A cache that the environment has set up already stays; where none can be written, none is.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        folder = platformdirs.user_cache_path("ev3lang", appauthor=False) / "programs"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return
-        if not os.access(folder, os.W_OK):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
