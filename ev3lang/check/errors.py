@@ -11,6 +11,7 @@ from ev3lang.diagnostics.figures import likelihood
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Span
 from ev3lang.syntax import tree
+from ev3lang.syntax.errors import quoted
 
 # ---------------------------------------------------------------- names
 
@@ -567,7 +568,7 @@ def use_unreadable(path: tree.String, why: str) -> Diagnostic:
     """`use` of a file that isn't there or is no text."""
     return Diagnostic(
         code="use-not-found",
-        message=f"`{path.value}` can't be used: {why[:1].lower()}{why[1:]}",
+        message=f"{quoted(path.value)} can't be used: {why[:1].lower()}{why[1:]}",
         span=path.span,
         help="the path is relative to this file",
     )
