@@ -896,6 +896,18 @@ def norm_of_one(span: Span, model: Span, name: str, field: str | None = None) ->
     )
 
 
+def batch_of_one(span: Span, call: Span, function: str) -> Diagnostic:
+    """A loss that compares the examples of a batch, where there is only one."""
+    return Diagnostic(
+        code="batch-of-one",
+        message=f"`{function}` compares an example with the others of its batch, and a batch, or a "
+        "part of one, has one example: it is 0 whatever the models make of it",
+        span=span,
+        labels=(Label(call, "compares examples"),),
+        help="take larger batches or fewer parts",
+    )
+
+
 def empty_share(span: Span, use: str, rows: int) -> Diagnostic:
     """A share so small that no example falls to it."""
     return Diagnostic(
