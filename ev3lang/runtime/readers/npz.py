@@ -155,8 +155,10 @@ def _members(
 
 def _rows(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> int:
     """How many examples an array has that is not read, by its header."""
-    with _guarded(path, member), archive.open(member) as opened:
-        _, shape, _ = _described(opened)
+    with _guarded(path, member):
+        _require_known_packing(member)
+        with archive.open(member) as opened:
+            _, shape, _ = _described(opened)
     return shape[0] if shape else 0
 
 
@@ -168,8 +170,10 @@ def _header(
     sizes: dict[str, int],
 ) -> _Array:
     """What the file says of an array, compared with the column and with the member's size."""
-    with _guarded(path, member), archive.open(member) as opened:
-        array = _Array(member, *_described(opened), opened.tell())
+    with _guarded(path, member):
+        _require_known_packing(member)
+        with archive.open(member) as opened:
+            array = _Array(member, *_described(opened), opened.tell())
     if array.dtype.hasobject:
         raise DataError(
             f"{path}: {column.name} holds pickled Python objects, which could run code when read",
@@ -208,6 +212,7 @@ def whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     Raises what zipfile and NumPy do, which `FOREIGN` lists, ValueError for a header of another size
     and for pickled objects.
     """
+    _require_known_packing(member)
     with archive.open(member) as opened:
         dtype, shape, is_fortran = _described(opened)
         if dtype.hasobject:
@@ -217,6 +222,12 @@ def whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"its header says {list(shape)} numbers of {dtype}, and it has others")
         data = opened.read()
     return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _require_known_packing(member: zipfile.ZipInfo) -> None:
+    """Raises ValueError for what NumPy never writes, and packs by sizes of its own."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is packed by another method than NumPy's")
 
 
 def _described(opened: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

@@ -68,6 +68,15 @@ class Wanted:
                 "mixes the parts",
                 is_spec_fault=True,
             )
+        uncounted = [each for each in named if each not in self.rows]
+        if uncounted and self.rows and None not in self.rows:
+            counted = ", ".join(f"{rows} in {part}" for part, rows in self.rows.items())
+            raise DataError(
+                f"{file} has rows in {', '.join(uncounted)} too, and the split draws from all "
+                "parts",
+                f"write `rows {counted}, … in {uncounted[0]}`, or count the whole",
+                is_spec_fault=True,
+            )
         return tuple(found)
 
     def counted(self, chosen: Iterable[str | None], found: Iterable[str | None]) -> set[str | None]:

@@ -92,6 +92,14 @@ def test_an_archive_of_a_later_version_or_that_is_encrypted(tmp_path: Path) -> N
         says(fault("npz", tmp_path, NUMBERS, path="d.npz"), "d.npz", "numpy.savez")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_that_is_packed_as_numpy_never_does(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "d.npz", "w", method) as made:
+        made.writestr("x.npy", plain(np.zeros(4, np.float32)))
+        made.writestr("y.npy", Y)
+    says(fault("npz", tmp_path, NUMBERS, path="d.npz"), "x is damaged: it is packed by another")
+
+
 @pytest.mark.parametrize("is_packed", [True, False])
 @pytest.mark.parametrize(
     ("sizes", "body"),

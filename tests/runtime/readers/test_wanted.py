@@ -194,6 +194,18 @@ def test_a_part_that_the_file_lacks(format: Format, tmp_path: Path) -> None:
         )
 
 
+def test_rows_of_some_of_the_parts_that_are_mixed(tmp_path: Path) -> None:
+    write_npz(tmp_path, is_labelled=True)
+    for rows in ({None: TRAIN + TEST}, ROWS, {}):
+        read("npz", tmp_path, NUMBERS, Wanted(is_pooled=True, rows=rows), path="d.npz")
+    says(
+        fault("npz", tmp_path, NUMBERS, Wanted(is_pooled=True, rows={"train": 6}), path="d.npz"),
+        "has rows in test too, and the split draws from all parts",
+        "write `rows 6 in train, … in test`, or count the whole",
+        is_spec_fault=True,
+    )
+
+
 def test_one_part_alone_is_the_whole(tmp_path: Path) -> None:
     np.savez(tmp_path / "d", **{"train/x": X, "train/y": Y})
     assert list(read("npz", tmp_path, NUMBERS, Wanted(), path="d.npz")) == ["train"]
