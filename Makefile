@@ -11,7 +11,7 @@ QUICK := tests/catalog tests/check tests/diagnostics tests/syntax tests/test_cli
 	tests/test_explicit.py tests/test_highlight.py tests/test_imports.py tests/test_use.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick slow lint format bench compare docs clean
+.PHONY: help run test quick slow lint format bench compare fuzz docs clean
 
 help:
 	@echo "make run      install into $(VENV) and run specs/first.ev3"
@@ -22,6 +22,7 @@ help:
 	@echo "make format   put every file into the layout that lint expects"
 	@echo "make bench    compare speeds; options as in: make bench ARGS=--help"
 	@echo "make compare  a search beside plain training on four sets; takes minutes"
+	@echo "make fuzz     damaged specs, tables, reports and checkpoints; ARGS=--help; takes minutes"
 	@echo "make docs     write the pages of docs/ that are made of the catalogue and the codes"
 	@echo "make clean    remove $(VENV) and all that was built or cached"
 	@echo "Another Python: make run PYTHON=/path/to/python3.12"
@@ -64,6 +65,9 @@ bench: $(VENV)/.installed-dev
 
 compare: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks compare $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m ev3lang.docs

@@ -33,7 +33,6 @@ from ev3lang.check.arguments import (
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import TooLarge, value_of, walk
 from ev3lang.check.folding import can_fold, fold_range
-from ev3lang.check.limits import MOST_COUNT
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
@@ -61,10 +60,6 @@ def infer(checking: Checking, expression: tree.Expression, scope: Scope = TOP) -
         if expr is None:
             return None
         checking.written_out(expr)
-        type_ = expr.facts.type
-        if type_.dimensions and type_.has_sizes and type_.size > MOST_COUNT:
-            checking.report(errors.value_too_large(expression.span, type_, MOST_COUNT))
-            return None
     except TooLarge as size:
         checking.report_first(errors.expression_too_large(expression.span, str(size)))
         return None
@@ -154,9 +149,7 @@ def option_value(
     if option.kind not in ("real", "int", "ratio", "schedule"):
         value = literal(checking, option, expression)
         if isinstance(value, int | float) and not is_within(option, value):
-            checking.report(
-                errors.out_of_range(expression.span, what, bounds_of(option, value), value)
-            )
+            checking.report(errors.out_of_range(expression.span, what, bounds_of(option), value))
             return None
         return value
     expr = constant(checking, expression, what, scope)
@@ -173,9 +166,7 @@ def option_value(
         return expr
     if not is_within(option, number):
         checking.report(
-            errors.out_of_range(
-                expression.span, what, bounds_of(option, number), expression.span.text
-            )
+            errors.out_of_range(expression.span, what, bounds_of(option), expression.span.text)
         )
         return None
     return number
@@ -217,7 +208,7 @@ def check_instance(checking: Checking, call: typed.Reference) -> None:
             if not is_within(option, value):
                 what = f"`{option.name}` of `{part.function}`"
                 checking.report(
-                    errors.out_of_range(call.span, what, bounds_of(option, value), f"{value:g}")
+                    errors.out_of_range(call.span, what, bounds_of(option), f"{value:g}")
                 )
 
 
@@ -931,7 +922,7 @@ def _whole_numbers(
             )
             return None
         if not is_within(option, number):
-            checking.report(errors.out_of_range(item.span, what, bounds_of(option, number), number))
+            checking.report(errors.out_of_range(item.span, what, bounds_of(option), number))
             return None
         numbers.append(number)
     if not numbers:

@@ -16,7 +16,6 @@ from ev3lang.catalog.signature import (
 from ev3lang.check import declarations, errors, expressions
 from ev3lang.check.arguments import bind, known_number
 from ev3lang.check.checking import Checking
-from ev3lang.check.limits import MOST_COUNT
 from ev3lang.syntax import tree
 
 _FORMS = {
@@ -58,11 +57,7 @@ def type_of(checking: Checking, written: tree.TypeExpression) -> Type | None:
     if kind in ("class", "tokens") and dimensions[0] == 1:
         checking.report(errors.one_class(written.span, is_label=kind == "class"))
         return None
-    found = Type(kind, tuple(dimensions))
-    if kind in TENSORS and found.has_sizes and found.size > MOST_COUNT:
-        checking.report(errors.value_too_large(written.span, found, MOST_COUNT))
-        return None
-    return found
+    return Type(kind, tuple(dimensions))
 
 
 def scalar_type(checking: Checking, written: tree.TypeExpression) -> Type | None:
@@ -119,7 +114,7 @@ def _dimension(checking: Checking, written: tree.Number | tree.Name) -> Dimensio
                 )
             )
             return None
-        return _countable(checking, written, written.value)
+        return written.value
     declaration = checking.names.declared.get(written.text)
     if not isinstance(declaration, tree.Param):
         return written.text
@@ -132,14 +127,7 @@ def _dimension(checking: Checking, written: tree.Number | tree.Name) -> Dimensio
             errors.out_of_range(written.span, "a size", "a whole number from 1", number)
         )
         return None
-    return _countable(checking, written, number)
-
-
-def _countable(checking: Checking, written: tree.Number | tree.Name, size: int) -> int | None:
-    if size <= MOST_COUNT:
-        return size
-    checking.report(errors.uncountable(written.span, "a size", MOST_COUNT, written.span.text))
-    return None
+    return number
 
 
 def _of_field(checking: Checking, written: tree.TypeExpression) -> Type | None:

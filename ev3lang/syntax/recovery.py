@@ -26,6 +26,7 @@ from ev3lang.syntax.tables import Tables
 from ev3lang.syntax.words import Token, Tree
 
 MOST_ERRORS = 50
+MOST_MISTAKES = 500  # of which most are echoes: nothing that a person writes
 LONGEST_LINE = 20_000
 
 _DEEPEST_STACK = 1_000
@@ -175,6 +176,7 @@ class Reader:
         self._close: Token | None = None  # that `}`, empty where a repair put it in
         self._faulty_offset: int | None = None  # start of the last statement with a mistake
         self._panicked_at = -1
+        self._mistakes = 0
         self._mistake: int | None = None  # where the last one showed
         self._misread_block: tuple[Token, ...] = ()  # the `{` above the last first word amiss
         self._has_skipped_close = False  # whether a `}` that closes something was passed over
@@ -198,7 +200,7 @@ class Reader:
                 self._offset = token.end
             else:
                 self._recover(token)
-            if len(self.diagnostics) >= self._most_errors:
+            if len(self.diagnostics) >= self._most_errors or self._mistakes >= MOST_MISTAKES:
                 self._offset = len(self._source.text)
 
     # ------------------------------------------------------------ tokens
@@ -306,6 +308,7 @@ class Reader:
         word that the block doesn't have: it is the block that was misread.
         """
         is_echo = False
+        self._mistakes += 1
         if self._mistake is not None:
             pieces = _PIECE.finditer(self._source.text, self._mistake, token.start)
             words = (piece for piece in pieces if piece["word"])

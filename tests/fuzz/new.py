@@ -46,7 +46,6 @@ class Outcome:
     refusal  the message and its help; None where a spec was written
     """
 
-    seed: int
     what: str
     refusal: str | None
 
@@ -60,21 +59,31 @@ def attempt(seed: int, folder: Path) -> Outcome:
     """
     draw = random.Random(seed)
     path, what = make(draw, folder)
+    return ask(path, f"seed {seed}: {what}", *wishes(draw))
+
+
+def wishes(draw: random.Random) -> tuple[str | None, str | None]:
+    """What is asked for beside the table: a target and a task, or None."""
     target = draw.choice([None] * 8 + ["label", "c0", "c1", "no such column", ""])
     task = draw.choice([None] * 6 + ["regression", "classification"])
-    out = folder / "specs" / "first.ev3"
+    return target, task
+
+
+def ask(path: Path, what: str, target: str | None, task: str | None) -> Outcome:
+    """Asks for a spec of a file; raises as `attempt` does."""
+    out = path.parent / "specs" / "first.ev3"
     out.parent.mkdir()
     what = f"{what}, target {target}, task {task}"
     try:
         with _heard():
             draft = new_spec(None, str(path), target, task=task, out=out)
     except (NewSpecError, DataError) as error:
-        _is_clear(seed, what, str(error), error.help)
-        return Outcome(seed, what, f"{error}\n  {error.help}")
-    _is_good(f"seed {seed}: {what}", draft.text, out)
+        _is_clear(what, str(error), error.help)
+        return Outcome(what, f"{error}\n  {error.help}")
+    _is_good(what, draft.text, out)
     for note in draft.notes:
-        assert note.isprintable(), f"seed {seed}: {what}: {note!r}"
-    return Outcome(seed, what, None)
+        assert note.isprintable(), f"{what}: {note!r}"
+    return Outcome(what, None)
 
 
 @contextmanager
@@ -90,11 +99,11 @@ def _heard() -> Iterator[None]:
         assert not passed_over, f"{passed_over[0]!r} is printed and passed over"
 
 
-def _is_clear(seed: int, what: str, *lines: str) -> None:
+def _is_clear(what: str, *lines: str) -> None:
     for line in lines:
-        assert line.strip(), f"seed {seed}: {what}: nothing is said"
-        assert line.isprintable(), f"seed {seed}: {what}: {line!r}"
-        assert len(line) < 2000, f"seed {seed}: {what}: {line}"
+        assert line.strip(), f"{what}: nothing is said"
+        assert line.isprintable(), f"{what}: {line!r}"
+        assert len(line) < 2000, f"{what}: {line}"
 
 
 def _is_good(where: str, text: str, out: Path) -> None:
