@@ -939,7 +939,7 @@ def one_class(span: Span, *, is_label: bool) -> Diagnostic:
         span=span,
         help="count all classes: right or wrong is `class[2]`"
         if is_label
-        else "the first number is that of all different tokens",
+        else "the first number is that of all different words or tokens",
     )
 
 

@@ -54,7 +54,7 @@ def type_of(checking: Checking, written: tree.TypeExpression) -> Type | None:
     if kind not in TENSORS and not fits:
         checking.report(errors.type_form(written.span, kind, _FORMS[kind]))
         return None
-    if kind in ("class", "tokens") and dimensions[0] == 1:
+    if kind in ("class", "tokens", "text") and dimensions[0] == 1:
         checking.report(errors.one_class(written.span, is_label=kind == "class"))
         return None
     return Type(kind, tuple(dimensions))

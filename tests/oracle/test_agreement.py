@@ -56,6 +56,16 @@ CLIPPED = ObjectivePlan(
     None,
     (0.0, 3.0),
 )
+BOUNDED = ObjectivePlan(
+    "bounded",
+    examples.cross_entropy(examples.logits),
+    "minimize",
+    None,
+    (0.2, 1.0),
+    clips=True,
+)
+"""Values go beyond both ends of its stated range: to 0, and above 1 before anything is learned."""
+
 AIMED = (
     attrs.evolve(examples.ACCURACY, target=0.8),
     attrs.evolve(CLIPPED, name="aimed", target=0.6),
@@ -201,6 +211,16 @@ PLANS = {
         ranking=examples.by(CLIPPED),
         rule=Gate((Claim(CLIPPED, 1.0, 0.02, "betting"),), 0.05),
         shown=(),
+    ),
+    "a real value beyond its range": attrs.evolve(
+        examples.FOUR,
+        objectives=(BOUNDED,),
+        ranking=examples.by(BOUNDED),
+        rule=Gate((Claim(BOUNDED, 1.0, 0.0, "betting"),), 0.05),
+        shown=(),
+    ),
+    "a front with values beyond a range": attrs.evolve(
+        examples.FOUR, ranking=Ranking("pareto", (examples.ACCURACY, BOUNDED))
     ),
     "one then the other": attrs.evolve(
         examples.FOUR, ranking=examples.by(examples.ACCURACY, CLIPPED)
