@@ -243,7 +243,7 @@ def _join(parts: list[Array], plan: ModelPlan) -> Array:
 
 def keywords(expr: Apply) -> dict[str, Any]:
     """The options of a function, and what its entry says it is told of its inputs."""
-    found: dict[str, Any] = dict(expr.options)
+    found: dict[str, Any] = {name: _number(value) for name, value in expr.options}
     function = FUNCTIONS.get(expr.function)
     for fact in function.told if function is not None else ():
         if fact == "kinds":
@@ -253,6 +253,12 @@ def keywords(expr: Apply) -> dict[str, Any]:
         else:
             found["groups"] = expr.inputs[-1].type.dimensions[-1]
     return found
+
+
+def _number(value: Any) -> Any:
+    """An option's value; a real where it is a whole number that int32 can't hold."""
+    is_beyond = isinstance(value, int) and not -(2**31) <= value < 2**31
+    return float(value) if is_beyond else value
 
 
 def mean(value: Array) -> Array:

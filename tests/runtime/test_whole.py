@@ -157,6 +157,7 @@ def test_a_program_that_could_wrap_around_is_refused(
         # bounds alone would not show that it fits
         ("(stamp - stamp) * stamp == 0", lambda s, d: s == s),
         ("stamp < 3000000000", lambda s, d: s == s),
+        ("clip(stamp, low: -3000000000, high: 3000000000) > 0", lambda s, d: s == s),
         ("stamp > -3000000000", lambda s, d: s == s),
         ("parameters(net) * 1000000000 > 5000000000", lambda s, d: s == s),
     ],
