@@ -14,6 +14,7 @@ import attrs
 from ev3lang.check import errors, seeds
 from ev3lang.check.allowances import silenced
 from ev3lang.check.checking import MOST_DEEP
+from ev3lang.check.limits import may_be_large
 from ev3lang.check.partial import believable
 from ev3lang.check.program import check
 from ev3lang.check.sweeps import Point
@@ -159,14 +160,16 @@ def analyze(
 
 
 def _review(program: TypedProgram) -> Iterable[Diagnostic]:
-    """What only the sizes to come say of a program: nothing of one that doesn't grow."""
+    """What only sizes say of a program: nothing of a small one that doesn't grow."""
     patience = program.adapt.patience
-    if patience is None or patience.growing is None:
+    grows = patience is not None and patience.growing is not None
+    if not grows and not may_be_large(program):
         return ()
-    # Without growth a check doesn't wait for this import.
-    from ev3lang.plan.reviews import review_growth
+    # Most checks don't wait for this import.
+    from ev3lang.plan.reviews import review_growth, review_size
 
-    return review_growth(program)
+    too_large = tuple(review_size(program))
+    return too_large if too_large or not grows else review_growth(program)
 
 
 def in_order(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

@@ -11,8 +11,8 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -42,20 +42,61 @@ DEVICES = ("auto", "cpu", "gpu", "tpu")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+STANDARD_OUTPUT = "standard output"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that the arguments name and leaves with its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # a terminal that can't show a character gets another in its place, not a traceback
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    status = DONE
+    status = _invoke(given)
     try:
-        status = _invoke(given)
         sys.stdout.flush()
     except BrokenPipeError:
-        # the reader has seen enough; what is left to flush at exit must not fail once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader has seen enough
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        if status == DONE:
+            _complain(_words(OSError(error.errno, error.strerror, STANDARD_OUTPUT)))
+            status = FAILURE
     sys.exit(status)
+
+
+def _drop_output() -> None:
+    """Lets what is left to write go nowhere: the flush at exit must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """What a run came to is its status, whether or not anyone can read it."""
+    try:
+        yield
+    except OSError:
+        _drop_output()
+
+
+def _open_closed_streams() -> None:
+    """Opens those of the three standard streams that the command was started without.
+
+    The system would give the number of a closed one to the next file, a run's log for example,
+    and what libraries print would go into it. Input and output are opened the wrong way round, so
+    that reading and writing fail as on any other closed file; nobody misses errors.
+    """
+    for number, (name, flags, mode) in enumerate(
+        (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+    ):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, flags)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -79,14 +120,23 @@ def _invoke(arguments: Sequence[str]) -> int:
         _complain("interrupted")
         _leave(INTERRUPTED)
     except BrokenPipeError:
-        raise
+        # the reader has seen enough
+        _drop_output()
+        return DONE
     except OSError as error:
-        if document := _document_asked(arguments):
+        document = _document_asked(arguments)
+        if document and error.filename != STANDARD_OUTPUT:
             _print_diagnostics([Diagnostic(files.UNREADABLE, _words(error), None)], document)
         else:
             _complain(_words(error))
         return FAILURE
     except Exception as error:
+        if _is_out_of_memory(error):
+            _complain(
+                "there is not enough memory on this machine, or for this process",
+                "free some, or raise the limit of the process (`ulimit -v`)",
+            )
+            return FAILURE
         # The one place that catches all: a user reads words and a path, never a traceback.
         return _report_bug(error)
 
@@ -152,6 +202,7 @@ def run(
     quiet: bool,
 ) -> int:
     """Run SPEC to its end and show the report."""
+    _require_address_space()
     from ev3lang.analysis import analyze
     from ev3lang.compile import experiment
 
@@ -212,8 +263,7 @@ def _run(
         return _unwritable("run", error)
     finally:
         shown.close()
-    with suppress(OSError):
-        # what the run came to is its status, whether or not anyone reads on
+    with _whoever_reads():
         if is_quiet:
             _say(printable(str(result.folder)))
         else:
@@ -256,7 +306,7 @@ def _sweep(
         return _unwritable("sweep", error)
     finally:
         shown.close()
-    with suppress(OSError):
+    with _whoever_reads():
         if is_quiet:
             _say(printable(str(result.folder)))
         else:
@@ -525,7 +575,7 @@ def _text_of(path: Path, found: list[Diagnostic]) -> SpecText | None:
     """The text of a spec, `-` for standard input; None, and `found` says why, without one."""
     try:
         text, faults = (
-            files.decoded("-", sys.stdin.buffer.read()) if str(path) == "-" else files.read(path)
+            files.read_filtered(sys.stdin.buffer) if str(path) == "-" else files.read(path)
         )
     except OSError as error:
         text, faults = None, (files.refused(path, error),)
@@ -590,6 +640,7 @@ def _show_patch(name: str, before: str, after: str) -> None:
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 def report(folder: Path) -> int:
     """Show the report of the run or the sweep in folder RUN again."""
+    _require_address_space()
     from ev3lang.runtime import codec, sweep_report
     from ev3lang.runtime import report as run_report
     from ev3lang.runtime.terminal import show_report, show_sweep
@@ -700,6 +751,7 @@ def new(
 
     The spec is checked and the data are read with it before it is written.
     """
+    _require_address_space()
     from ev3lang.new.spec import new_spec
     from ev3lang.new.table import NewSpecError
     from ev3lang.runtime.faults import DataError
@@ -804,9 +856,24 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 # ---------------------------------------------------------------- writing
 
 
+def _echo(text: str | bytes, *, is_error: bool = False, color: bool = False) -> None:
+    """Writes a text that is fit to be shown. Raises OSError of the standard output alone.
+
+    Where standard error can't be written there is nobody to tell.
+    """
+    try:
+        click.echo(text, nl=False, err=is_error, color=color)
+    except BrokenPipeError:
+        if not is_error:
+            raise
+    except OSError as error:
+        if not is_error:
+            raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from error
+
+
 def _say(text: str, *, is_error: bool = False) -> None:
     """Writes lines for people, without what a terminal or a CI system would obey."""
-    click.echo(printable_lines(text), err=is_error)
+    _echo(printable_lines(f"{text}\n"), is_error=is_error)
 
 
 def _complain(message: str, help: str | None = None) -> None:
@@ -819,7 +886,7 @@ def _complain(message: str, help: str | None = None) -> None:
 def _write_out(text: str, *, is_clean: bool = False) -> None:
     """Writes a text for a file or another program as it is; a terminal shows it as `_say` does."""
     is_exact = is_clean or not sys.stdout.isatty()
-    click.echo((text if is_exact else printable_lines(text)).encode(), nl=False)
+    _echo((text if is_exact else printable_lines(text)).encode())
 
 
 def _print_diagnostics(
@@ -840,9 +907,8 @@ def _print_diagnostics(
     width = shutil.get_terminal_size((100, 24)).columns
     color = _has_color(stream.isatty())
     text = render(diagnostics, output_format, color=color, width=width, files=files)
-    click.echo(text, file=stream, nl=False, color=color)
-    if text and output_format == "text":
-        click.echo(file=stream)
+    is_parted = text and output_format == "text"
+    _echo(f"{text}\n" if is_parted else text, is_error=is_error, color=color)
 
 
 def _write_diagnostics(
@@ -878,8 +944,47 @@ def _document_asked(arguments: Sequence[str]) -> str | None:
 
 
 def _words(error: OSError) -> str:
+    if error.filename is None and error.errno == errno.ENOENT:
+        # what the system says of it names nothing
+        return "the current folder is gone: change to one that is there"
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
+
+
+# How the system's linker and Python's threads say that the process may take no more memory.
+NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+
+
+# What numpy, scipy and jax map when they are loaded, of which only a part is ever touched. With
+# less, some of them end the process instead of raising an error.
+LEAST_ADDRESS_SPACE_BYTES = 2**30
+
+
+def _require_address_space() -> None:
+    """Raises MemoryError where the libraries that compute could not even be loaded."""
+    try:
+        import resource
+    except ImportError:
+        # not a Unix: there is no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE_BYTES:
+        raise MemoryError
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was missing: for an array, for a thread, or for a library to be loaded."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    return any(
+        isinstance(each, MemoryError)
+        or (
+            isinstance(each, ImportError | RuntimeError | OSError)
+            and any(words in str(each).lower() for words in NO_MEMORY)
+        )
+        for each in causes
+    )
 
 
 def _summary(error: Exception) -> str:
@@ -898,10 +1003,20 @@ def _report_bug(error: Exception) -> int:
     if os.environ.get("EV3LANG_TRACEBACK"):
         _say(words, is_error=True)
         return BUG
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="ev3lang-traceback-", suffix=".txt", encoding="utf-8", delete=False
-    ) as file:
-        file.write(f"ev3lang {__version__}, Python {sys.version}\n{words}")
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            prefix="ev3lang-traceback-",
+            suffix=".txt",
+            encoding="utf-8",
+            errors="backslashreplace",
+            delete=False,
+        ) as file:
+            file.write(f"ev3lang {__version__}, Python {sys.version}\n{words}")
+    except OSError:
+        # no folder takes a file
+        _say(f"Please report it with the spec and this:\n{words}", is_error=True)
+        return BUG
     _say(
         f"Please report it with the spec and the file {printable(file.name)}; "
         "EV3LANG_TRACEBACK=1 shows the same here.",

@@ -15,7 +15,7 @@ from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
 from ev3lang.source import Source
 from ev3lang.syntax import tree
 from ev3lang.syntax.format import format_source
-from ev3lang.syntax.tables import tables
+from ev3lang.syntax.layout import RESERVED
 
 
 def explicit_source(source: Source) -> tuple[str | None, tuple[Diagnostic, ...]]:
@@ -160,7 +160,7 @@ class _Writing:
         names = self.checking.names
         if names.experiment is None and syntax_tree.edition is not None:
             name = default_name(self.source)
-            reserved = {*tables().words.values(), *names.declared}
+            reserved = {*RESERVED, *names.declared}
             if not (name.isascii() and name.isidentifier()) or name in reserved:
                 stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
                 name = f"{stem}_experiment" if stem[:1].isalpha() else f"experiment_{stem}"

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import attrs
 
@@ -136,6 +137,11 @@ def read(path: Path) -> tuple[SpecText | None, tuple[Diagnostic, ...]]:
     any spec.
     """
     return decoded(str(path), regular.read_bytes(path, MOST_BYTES))
+
+
+def read_filtered(opened: IO[bytes]) -> tuple[SpecText | None, tuple[Diagnostic, ...]]:
+    """As `read`, of the spec on a stream, which is called `-`."""
+    return decoded("-", regular.read_stream(opened, "-", MOST_BYTES))
 
 
 def decoded(name: str, data: bytes) -> tuple[SpecText | None, tuple[Diagnostic, ...]]:

@@ -36,6 +36,8 @@ from ev3lang.catalog.index import (
 )
 from ev3lang.catalog.signature import KINDS
 from ev3lang.catalog.units import UNITS
+from ev3lang.source import Source
+from ev3lang.syntax.parse import parse_tree
 from ev3lang.syntax.tables import tables
 
 _PATTERN = re.compile(
@@ -94,12 +96,15 @@ class Ev3Lexer(Lexer):
 
     def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:
         """Each piece of the text with its place and kind; together they are the text."""
+        names = _names(text)
         before = ""
         for match in _PATTERN.finditer(text):
             kind, piece = match.lastgroup or "alien", match[0]
             found = _PLAIN.get(kind)
             if found is None:
-                found = _kind_of_name(piece, text[match.end() :].lstrip(" \t")[:1], before)
+                after = text[match.end() :].lstrip(" \t")[:1]
+                is_word = piece in _words() and match.start() not in names
+                found = _kind_of_name(piece, after, before, is_word=is_word)
             yield match.start(), found, piece
             if kind not in ("space", "comment"):
                 before = kind
@@ -110,18 +115,25 @@ class Ev3Lexer(Lexer):
         return 1.0 if re.match(r"(\s|#[^\n]*\n)*ev3 1\b", text) else 0.0
 
 
-def _kind_of_name(name: str, after: str, before: str) -> _TokenType:
+def _names(text: str) -> frozenset[int]:
+    """Where words of the grammar stand as names; nowhere in a text that isn't whole."""
+    parsed = parse_tree(Source("", text))
+    tokens = () if parsed is None else parsed.tokens()
+    return frozenset(token.start for token, _ in tokens if token.type == "NAME")
+
+
+def _kind_of_name(name: str, after: str, before: str, *, is_word: bool) -> _TokenType:
     """A name's kind, by what stands around it: a word before `:` or `(` is a plain name."""
     if before == "number" and name in UNITS:
         return Literal
     if after == ":":
-        return Name.Attribute if name not in _words() else Name.Variable
-    if name in _builtins() and (after == "(" or name not in _words()):
+        return Name.Variable if is_word else Name.Attribute
+    if name in _builtins() and (after == "(" or not is_word):
         return Name.Builtin
     if name in KINDS:
         return Keyword.Type
     if name in OPERATORS:
         return Operator.Word
-    if name in _words():
+    if is_word:
         return Keyword
     return Name.Constant if name in ("true", "false") else Name

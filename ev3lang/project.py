@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -54,6 +54,16 @@ def enclosing_project(folder: Path) -> Path:
     return folder
 
 
+@attrs.define
+class _Following:
+    """A file whose `use` lines are being followed."""
+
+    path: Path
+    shown: Path
+    uses: Iterator[tree.Use]
+    declarations: tuple[tree.Declaration, ...] = ()
+
+
 def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> Files:
     """All that a spec uses, directly or through other files, each file once."""
     root = Path(source.name)
@@ -63,38 +73,61 @@ def used_files(source: Source, syntax_tree: tree.SyntaxTree, read: Read) -> File
     declarations: list[tree.Declaration] = []
     sources: list[Source] = []
     found: list[Diagnostic] = []
+    # A stack and no recursion: a chain of files may be longer than Python's own stack.
+    first = regular.resolved(root)
+    chain = {first: _Following(first, root, _uses(syntax_tree))}
     done: set[Path] = set()
-
-    def follow(parsed: tree.SyntaxTree, shown: Path, chain: tuple[Path, ...]) -> None:
-        path = chain[-1]
-        for use in parsed.declarations:
-            if not isinstance(use, tree.Use):
+    while chain:
+        current = next(reversed(chain.values()))
+        use = next(current.uses, None)
+        if use is None:
+            declarations.extend(current.declarations)
+            del chain[current.path]
+            continue
+        target = _target(use, current.path, found)
+        if target is None:
+            continue
+        if Path(use.path.value).is_absolute() or not target.is_relative_to(folder):
+            found.append(errors.use_outside(use.path, str(folder.name)))
+        elif target in chain:
+            paths = list(chain)
+            circle = [*paths[paths.index(target) :], target]
+            found.append(errors.use_circle(use.path, [each.name for each in circle]))
+        elif target not in done:
+            done.add(target)
+            text = _text(use, target, read, found)
+            if text is None:
                 continue
-            target = regular.resolved(path.parent / use.path.value)
-            if Path(use.path.value).is_absolute() or not target.is_relative_to(folder):
-                found.append(errors.use_outside(use.path, str(folder.name)))
-            elif target in chain:
-                names = [each.name for each in (*chain[chain.index(target) :], target)]
-                found.append(errors.use_circle(use.path, names))
-            elif target not in done:
-                done.add(target)
-                bring_in(use, target, shown.parent / use.path.value, chain)
-
-    def bring_in(use: tree.Use, target: Path, shown: Path, chain: tuple[Path, ...]) -> None:
-        try:
-            text = read(target)
-        except OSError as error:
-            found.append(errors.use_unreadable(use.path, error.strerror or "it can't be read"))
-            return
-        except UnicodeDecodeError:
-            found.append(errors.use_unreadable(use.path, "it is no UTF-8 text"))
-            return
-        used = Source(str(shown), text)
-        parsed, faults = parse(used)
-        sources.append(used)
-        found.extend(faults)
-        follow(parsed, shown, (*chain, target))
-        declarations.extend(parsed.declarations)
-
-    follow(syntax_tree, root, (regular.resolved(root),))
+            shown = current.shown.parent / use.path.value
+            used = Source(str(shown), text)
+            parsed, faults = parse(used)
+            sources.append(used)
+            found.extend(faults)
+            chain[target] = _Following(target, shown, _uses(parsed), parsed.declarations)
     return Files(tuple(declarations), tuple(sources), tuple(found))
+
+
+def _uses(parsed: tree.SyntaxTree) -> Iterator[tree.Use]:
+    return (each for each in parsed.declarations if isinstance(each, tree.Use))
+
+
+def _target(use: tree.Use, user: Path, found: list[Diagnostic]) -> Path | None:
+    """The file that a `use` names; None, reported, where no file can have such a name."""
+    try:
+        return regular.resolved(user.parent / use.path.value)
+    except ValueError:
+        # a NUL character or half of a pair of surrogates
+        found.append(errors.use_unreadable(use.path, "no file can have such a name"))
+        return None
+
+
+def _text(use: tree.Use, target: Path, read: Read, found: list[Diagnostic]) -> str | None:
+    """The text of a used file; None, reported, where it can't be read."""
+    try:
+        return read(target)
+    except OSError as error:
+        why = error.strerror or "it can't be read"
+    except UnicodeDecodeError:
+        why = "it is no UTF-8 text"
+    found.append(errors.use_unreadable(use.path, why))
+    return None

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -43,12 +44,16 @@ def size_bytes(path: Path) -> int:
 def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
     """All of a regular file. Raises OSError for any other, or one of more than `most_bytes`."""
     size = size_bytes(path)
-    most = size if most_bytes is None else most_bytes
     with path.open("rb") as opened:
-        data = opened.read(most + 1)
-    if len(data) > most:
+        return read_stream(opened, str(path), size if most_bytes is None else most_bytes)
+
+
+def read_stream(opened: IO[bytes], name: str, most_bytes: int) -> bytes:
+    """All that a stream of that name holds. Raises OSError for one of more than `most_bytes`."""
+    data = opened.read(most_bytes + 1)
+    if len(data) > most_bytes:
         raise OSError(
-            errno.EFBIG, f"it has more than {most:,} bytes, the most that is read", str(path)
+            errno.EFBIG, f"it has more than {most_bytes:,} bytes, the most that is read", name
         )
     return data
 

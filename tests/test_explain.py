@@ -296,3 +296,29 @@ def test_a_stated_range_is_told_to_bound_what_is_tested() -> None:
     assert "kept in" not in _measured("= minimize clip(entropy, 0, 4)")
     # a range wider than what is known says nothing new
     assert "kept in" not in _measured("in 0 to 9 = minimize clip(entropy, 0, 4)")
+
+
+def test_blocks_of_time_are_told_to_hold_their_level_about() -> None:
+    text = """\
+ev3 1
+
+data days = csv("days.csv") {
+  day: f32
+  level: f32
+  ill: class[2]
+  rows 4000
+  split explore 60%, assess 15%, adapt 15%, report 10% ordered by day in blocks of 50 examples
+  normalize level
+}
+model net: level -> logits(ill) = mlp(hidden: [16])
+loss entropy = cross_entropy(net(level), ill)
+objective accuracy = maximize argmax(net(level)) == ill
+explore net { descend entropy with adamw(1e-3) for 100 steps }
+assess net { rank by accuracy }
+adapt net { accept when accuracy improves; stop after 20 iterations }
+"""
+    words = _flat(explain_spec(analyze(Source("spec.ev3", text))))
+    assert "is at most about 5%" in words
+    assert "about: blocks of time are independent" in words
+    alone = text.replace(" in blocks of 50 examples", "")
+    assert "is at most 5%" in _flat(explain_spec(analyze(Source("spec.ev3", alone))))

@@ -226,6 +226,37 @@ def test_tables(seed: int, tmp_path: Path, ev3lang: Callable[..., str]) -> None:
     ev3lang("run", "table.ev3", "--set", f"file={hostile(rng)}", "--out", "out", status=(1, 6))
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["csv", "npz", "parquet", "idx", "cifar", "image_folder", "checkpoint"],
+)
+@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800", "x" * 300])
+def test_data_of_what_no_file_is_called(
+    source: str, escape: str, tmp_path: Path, ev3lang: Callable[..., str]
+) -> None:
+    text = SPEC.format(comment="", string="kept")
+    if source == "checkpoint":
+        signature = "features -> logits(label) = mlp(hidden: [4])"
+        text = text.replace(
+            "model net",
+            f'model old: {signature} {{ from checkpoint("{escape}") }}\nmodel net',
+        ).replace(
+            "loss spare = cross_entropy(net(features), label)",
+            "loss spare = kl_divergence(softmax(old(features)), softmax(net(features)))",
+        )
+        text = text.replace("descend entropy", "descend entropy, spare")
+    else:
+        is_table = source in ("csv", "npz", "parquet")
+        field = "features: f32[4]" if is_table else 'features: u8[4, 4] from "image"'
+        path = f'"{escape}", labels: "{escape}"' if source == "idx" else f'"{escape}"'
+        text = text.replace("sklearn.iris() {", f"{source}({path}) {{ {field}; label: class[3]; ")
+    (tmp_path / "a.ev3").write_text(text)
+    shown = ev3lang("run", "a.ev3", "--out", "out", status=(1, 6))
+    assert "error[" not in shown
+    assert "ev3lang: " in shown
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_functions_of_the_users(seed: int, tmp_path: Path, ev3lang: Callable[..., str]) -> None:
     rng = random.Random(seed)

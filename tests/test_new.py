@@ -216,7 +216,7 @@ def test_at_a_terminal_a_target_is_asked_for(answer: str, table: Path) -> None:
         said = terminal.read(4000).decode()
     assert done.returncode == 0
     assert "which one is to be predicted? [outcome]" in said
-    assert f"logits({answer and 'batch_'}" in (table.parent / "a.ev3").read_text()
+    assert f"logits({answer}" in (table.parent / "a.ev3").read_text()
 
 
 # ---------------------------------------------------------------- inputs

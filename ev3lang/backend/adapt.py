@@ -244,7 +244,7 @@ def _ask(
         leading = tests[0]() if len(tests) == 1 else jax.lax.switch(state.leading, tests)
         is_sound = current.is_sound & accepted.is_sound
         passes = [leading.passes, is_sound, *(proof(claim).passes for claim in plan.proven)]
-        return attrs.evolve(leading, passes=jnp.all(jnp.stack(passes)))
+        return attrs.evolve(leading, passes=jnp.all(jnp.stack(passes)), is_sound=is_sound)
 
     def no_query() -> Proof:
         none = jnp.int32(0)
@@ -293,6 +293,7 @@ def _proven(state: RunState, proof: Proof, claim: Array, log_level: Array) -> Ru
             losses=jnp.where(here, proof.losses, kept.losses),
             log_p=jnp.where(here, proof.log_p, kept.log_p),
             log_level=jnp.where(here, log_level, kept.log_level),
+            unsound=kept.unsound + ~proof.is_sound,
         ),
     )
 

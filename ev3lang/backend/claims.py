@@ -52,6 +52,8 @@ class Proof:
     wins: Array  # [] int32
     losses: Array  # [] int32
     log_p: Array  # [] float32 in nats, log of the p-value or of a bound on it
+    # [] bool, False where a value is not finite, or a set's is out of its range: no test then
+    is_sound: Array = attrs.field(factory=lambda: jnp.bool_(True))
 
 
 def gains(claim: Claim, values: Values, accepted: Values) -> Array:

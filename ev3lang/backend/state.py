@@ -45,6 +45,7 @@ class Proofs:
     losses: Array  # [PROOFS] int32, those that the old one alone did
     log_p: Array  # [PROOFS] float32 in nats, log of the p-value or of a bound on it
     log_level: Array  # [PROOFS] float32 in nats, what the test was allowed
+    unsound: Array  # [] int32, queries rejected for a value that is not finite or out of range
 
 
 @pytree
@@ -225,7 +226,7 @@ def blank_record(candidates: int, objectives: int, guards: int = 0, descents: in
 def no_proofs() -> Proofs:
     """Nothing accepted so far."""
     whole, real = jnp.zeros(PROOFS, jnp.int32), jnp.zeros(PROOFS, jnp.float32)
-    return Proofs(jnp.int32(0), whole, whole, whole, whole, real, real)
+    return Proofs(jnp.int32(0), whole, whole, whole, whole, real, real, jnp.int32(0))
 
 
 def pick(is_first: Array, first: PyTree, second: PyTree) -> PyTree:

@@ -206,6 +206,7 @@ LOSSES = (
         "by the cosine; what it is depends on the batch, or on its part where a batch has parts",
         source="van den Oord, Li and Vinyals (2018), arXiv:1807.03748, equation 4",
         better="lower",
+        compares_examples=True,
     ),
     Function(
         name="hinge_loss",

@@ -115,11 +115,15 @@ GROWTH = (
     ),
 )
 
+# An image is padded by so much before it is cut: beyond the bounds nothing of it would be left.
+_PADDING = Option("padding", "pixels", default=4, low=1, high=1024, summary="pixels added around")
+_SHIFT = Option("most", "pixels", default=1, low=1, high=1024, summary="how far")
+
 AUGMENTATIONS = (
     Operation(
         name="random_crop",
         summary="a window of the same size from the padded image",
-        options=(Option("padding", "pixels", default=4, low=1, summary="pixels added around"),),
+        options=(_PADDING,),
         source="Krizhevsky, Sutskever and Hinton (2012), NIPS 25",
     ),
     Operation(
@@ -130,7 +134,7 @@ AUGMENTATIONS = (
     Operation(
         name="shift",
         summary="moved by up to so many pixels along each axis, filled with zeros",
-        options=(Option("most", "pixels", default=1, low=1, summary="how far"),),
+        options=(_SHIFT,),
         source="Simard, Steinkraus and Platt (2003), ICDAR",
     ),
     Operation(

@@ -140,6 +140,7 @@ class Function:
     family           which page it stands on: loss, metric, scores, math, model
     source           where the formula is from
     better           for metrics and losses: whether higher or lower is better, None where neither
+    compares_examples whether an example's value depends on the others that it is computed with
     told             what the backend's twin is told of its inputs' types, as keywords:
                      `kinds` (the kind of each input, a tuple of names), `classes` (the last
                      dimension of the first input, which it can't see in an array of labels),
@@ -159,6 +160,7 @@ class Function:
     better: Literal["higher", "lower"] | None = None
     told: tuple[Literal["kinds", "classes", "groups"], ...] = ()
     gradient_to: str | None = None
+    compares_examples: bool = False
 
 
 @attrs.frozen(eq=False)

@@ -12,6 +12,7 @@ from ev3lang.catalog.units import UNITS
 from ev3lang.check import errors, typed
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import walk
+from ev3lang.check.limits import MOST_COUNT
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_number
@@ -59,8 +60,17 @@ def bind(checking: Checking, call: tree.Call | tree.Name, places: Sequence[str])
     return Bound(function, call.span, given) if fits else None
 
 
-def bounds_of(option: Option) -> str:
-    """The allowed values of a numeric option, in words."""
+COUNTED = ("int", "ints", "steps", "pixels")
+"""Kinds of options that a program counts by."""
+
+
+def bounds_of(option: Option, value: float = 0) -> str:
+    """The allowed values of a numeric option, in words.
+
+    value   one that isn't allowed: what no program can count is refused as such
+    """
+    if option.high is None and option.kind in COUNTED and value > MOST_COUNT:
+        return f"at most {MOST_COUNT:_}"
     low = None if option.low is None else f"{option.low:g}"
     high = None if option.high is None else f"{option.high:g}"
     if low is not None and high is not None:
@@ -76,7 +86,8 @@ def is_within(option: Option, value: float) -> bool:
         value < option.low or (option.is_low_open and value == option.low)
     ):
         return False
-    return option.high is None or value <= option.high
+    most = MOST_COUNT if option.high is None and option.kind in COUNTED else option.high
+    return most is None or value <= most
 
 
 def known_number(checking: Checking, expr: typed.Expr) -> float | None:
@@ -108,6 +119,9 @@ def counted(
         checking.report(errors.no_number(number.span, "large", number.span))
         return None
     is_count = measures not in ("duration", "factor", "ratio", "difference")
+    if is_count and value > MOST_COUNT:
+        checking.report(errors.uncountable(number.span, words, MOST_COUNT, _read(number)))
+        return None
     if is_count and (not isinstance(number.value, int) or number.value < 1):
         checking.report(errors.out_of_range(number.span, words, "1 or more", _read(number)))
         return None
@@ -124,6 +138,9 @@ def whole(checking: Checking, number: tree.Number, what: str) -> int | None:
         return None
     if not isinstance(number.value, int) or number.value < 1:
         checking.report(errors.out_of_range(number.span, what, "1 or more", _read(number)))
+        return None
+    if number.value > MOST_COUNT:
+        checking.report(errors.uncountable(number.span, what, MOST_COUNT, _read(number)))
         return None
     return number.value
 

@@ -11,6 +11,7 @@ from ev3lang.diagnostics.figures import likelihood
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.source import Span
 from ev3lang.syntax import tree
+from ev3lang.syntax.errors import quoted
 
 # ---------------------------------------------------------------- names
 
@@ -385,6 +386,51 @@ def out_of_range(span: Span, what: str, allowed: str, value: object) -> Diagnost
     )
 
 
+def uncountable(span: Span, what: str, most: int, value: object) -> Diagnostic:
+    """A count beyond what a program counts."""
+    return out_of_range(span, what, f"at most {most:_}", value)
+
+
+def too_many_layers(span: Span, name: str, count: int, most: int) -> Diagnostic:
+    """A model that would take hours to compile."""
+    return Diagnostic(
+        code="model-too-large",
+        message=f"`{name}` has {count:_} layers, more than the {most:_} that can be compiled",
+        span=span,
+        help="take fewer blocks or repetitions",
+    )
+
+
+def too_many_parameters(span: Span, name: str, count: int, most: int) -> Diagnostic:
+    """A model that no machine could hold."""
+    return Diagnostic(
+        code="model-too-large",
+        message=f"`{name}` has {count:.3g} parameters, and a run can hold {most:.3g} at most",
+        span=span,
+        help="take fewer or narrower layers",
+    )
+
+
+def run_too_large(span: Span, needed: str, parts: str, most: str) -> Diagnostic:
+    """A run that no machine has the memory for."""
+    return Diagnostic(
+        code="run-too-large",
+        message=f"a run needs at least {needed} of memory, and no device has more than {most}",
+        span=span,
+        labels=(Label(span, parts),),
+        help="take a smaller model, batch or set; `ev3lang plan` says what each part takes",
+    )
+
+
+def value_too_large(span: Span, type_: Type, most: int) -> Diagnostic:
+    """A value of more numbers than an array can have."""
+    return Diagnostic(
+        code="out-of-range",
+        message=f"one value of {type_} has more than the {most:_} numbers that an array can have",
+        span=span,
+    )
+
+
 def division_by_zero(span: Span, where: Span) -> Diagnostic:
     """A division that these arguments turn into one by zero."""
     labels = () if where == span else (Label(where, "divided here"),)
@@ -522,7 +568,7 @@ def use_unreadable(path: tree.String, why: str) -> Diagnostic:
     """`use` of a file that isn't there or is no text."""
     return Diagnostic(
         code="use-not-found",
-        message=f"`{path.value}` can't be used: {why[:1].lower()}{why[1:]}",
+        message=f"{quoted(path.value)} can't be used: {why[:1].lower()}{why[1:]}",
         span=path.span,
         help="the path is relative to this file",
     )
@@ -847,6 +893,18 @@ def norm_of_one(span: Span, model: Span, name: str, field: str | None = None) ->
         labels=(Label(model, "normalises over a batch"),),
         help="take larger batches or fewer parts, or `layer_norm`, which normalises each example "
         "by itself",
+    )
+
+
+def batch_of_one(span: Span, call: Span, function: str) -> Diagnostic:
+    """A loss that compares the examples of a batch, where there is only one."""
+    return Diagnostic(
+        code="batch-of-one",
+        message=f"`{function}` compares an example with the others of its batch, and a batch, or a "
+        "part of one, has one example: it is 0 whatever the models make of it",
+        span=span,
+        labels=(Label(call, "compares examples"),),
+        help="take larger batches or fewer parts",
     )
 
 

@@ -12,6 +12,7 @@ from ev3lang.check import errors, judging, operations, typed
 from ev3lang.check.amounts import ACCEPTED, counted, whole
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import walk
+from ev3lang.check.limits import MOST_DRAWS
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -76,6 +77,12 @@ class Explorers:
         noise = operations.operation(checking, item.strategy, PERTURBATIONS, "perturbation")
         draws = counted(checking, item.amount, "draws", "a count of draws, such as `2 draws`")
         if noise is None or draws is None:
+            return
+        if draws > MOST_DRAWS:
+            text = item.amount.span.text
+            checking.report(
+                errors.uncountable(item.amount.span, "the number of draws", MOST_DRAWS, text)
+            )
             return
         name = write_expression(item.strategy)
         if self._is_new(checking, name, item.span):

@@ -33,6 +33,7 @@ from ev3lang.check.arguments import (
 from ev3lang.check.checking import Checking
 from ev3lang.check.expand import TooLarge, value_of, walk
 from ev3lang.check.folding import can_fold, fold_range
+from ev3lang.check.limits import MOST_COUNT
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 
@@ -60,6 +61,10 @@ def infer(checking: Checking, expression: tree.Expression, scope: Scope = TOP) -
         if expr is None:
             return None
         checking.written_out(expr)
+        type_ = expr.facts.type
+        if type_.dimensions and type_.has_sizes and type_.size > MOST_COUNT:
+            checking.report(errors.value_too_large(expression.span, type_, MOST_COUNT))
+            return None
     except TooLarge as size:
         checking.report_first(errors.expression_too_large(expression.span, str(size)))
         return None
@@ -149,7 +154,9 @@ def option_value(
     if option.kind not in ("real", "int", "ratio", "schedule"):
         value = literal(checking, option, expression)
         if isinstance(value, int | float) and not is_within(option, value):
-            checking.report(errors.out_of_range(expression.span, what, bounds_of(option), value))
+            checking.report(
+                errors.out_of_range(expression.span, what, bounds_of(option, value), value)
+            )
             return None
         return value
     expr = constant(checking, expression, what, scope)
@@ -166,7 +173,9 @@ def option_value(
         return expr
     if not is_within(option, number):
         checking.report(
-            errors.out_of_range(expression.span, what, bounds_of(option), expression.span.text)
+            errors.out_of_range(
+                expression.span, what, bounds_of(option, number), expression.span.text
+            )
         )
         return None
     return number
@@ -208,7 +217,7 @@ def check_instance(checking: Checking, call: typed.Reference) -> None:
             if not is_within(option, value):
                 what = f"`{option.name}` of `{part.function}`"
                 checking.report(
-                    errors.out_of_range(call.span, what, bounds_of(option), f"{value:g}")
+                    errors.out_of_range(call.span, what, bounds_of(option, value), f"{value:g}")
                 )
 
 
@@ -922,7 +931,7 @@ def _whole_numbers(
             )
             return None
         if not is_within(option, number):
-            checking.report(errors.out_of_range(item.span, what, bounds_of(option), number))
+            checking.report(errors.out_of_range(item.span, what, bounds_of(option, number), number))
             return None
         numbers.append(number)
     if not numbers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ev3lang.check import declarations, errors, expressions, typed
+from ev3lang.check import batches, declarations, errors, expressions, typed
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import walk
@@ -215,6 +215,10 @@ def _guard(checking: Checking, item: tree.Guard) -> typed.GuardInfo | None:
             what = f"`{measure.name}` is a fact of the model: there is nothing to prove"
             checking.report(errors.wrong_level(item.span, what, "take out `proven`"))
             return None
+        if any(map(batches.compares_examples, walk(checking.written_out(value)))):
+            what = f"`{measure.name}` has no value for one example by itself: no test can prove it"
+            checking.report(errors.wrong_level(item.span, what, "take out `proven`"))
+            return None
         if value.facts.level == "example" and measure.range is None:
             checking.report(errors.unknown_range(condition.left.span, measure.name))
             return None
@@ -293,6 +297,11 @@ def acceptable(checking: Checking, info: typed.ObjectiveInfo, place: Span) -> bo
     if level == "model":
         what = f"`{info.name}` is a fact of the model: no example speaks for or against it"
         checking.report(errors.wrong_level(place, what, "hold it by a guard, or rank by it"))
+        return False
+    parts = walk(checking.written_out(info.value))
+    if level == "example" and any(map(batches.compares_examples, parts)):
+        what = f"`{info.name}` has no value for one example by itself: it depends on the others"
+        checking.report(errors.wrong_level(place, what, "rank by it, and accept by another"))
         return False
     is_binary = info.value.facts.type.kind == "bool"
     if level == "example" and not is_binary and info.range is None:

@@ -13,7 +13,7 @@ from ev3lang.catalog.index import FUNCTIONS, LAYERS, OPTIMIZERS
 from ev3lang.catalog.layers import ACTIVATIONS
 from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
 from ev3lang.catalog.signature import Dimension, Layer, ShapeError, Type, Value
-from ev3lang.check import declarations, errors, expressions, operators, typed, types
+from ev3lang.check import declarations, errors, expressions, limits, operators, typed, types
 from ev3lang.check.arguments import Bound, bind, known_number
 from ev3lang.check.checking import Checking
 from ev3lang.check.sizes import fits, solved
@@ -117,7 +117,7 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
             )
             return None
         layers = pipe.layers
-    return typed.ModelInfo(
+    info = typed.ModelInfo(
         name=declaration.name.text,
         inputs=inputs,
         input=tuple(size for size in input_shape if isinstance(size, int)),
@@ -126,6 +126,21 @@ def _model(checking: Checking, declaration: tree.Model) -> typed.ModelInfo | Non
         is_frozen=_is_frozen(declaration),
         module=module,
     )
+    return info if declaration.layers is None or _fits(checking, declaration, info) else None
+
+
+def _fits(checking: Checking, declaration: tree.Model, info: typed.ModelInfo) -> bool:
+    """Whether the model can be compiled and held at all; reports why not."""
+    assert declaration.layers is not None, "a class of the user's says nothing of its size"
+    span, depth = declaration.layers.span, limits.layers(info.layers)
+    if depth > limits.MOST_LAYERS:
+        checking.report(errors.too_many_layers(span, info.name, depth, limits.MOST_LAYERS))
+        return False
+    count = parameters(info)
+    if count is not None and count > limits.MOST_PARAMETERS:
+        checking.report(errors.too_many_parameters(span, info.name, count, limits.MOST_PARAMETERS))
+        return False
+    return True
 
 
 def _is_frozen(declaration: tree.Model) -> bool:

@@ -23,6 +23,7 @@ from ev3lang.check.amounts import STEPS, counted, share
 from ev3lang.check.arguments import known_number
 from ev3lang.check.checking import Checking, only
 from ev3lang.check.expand import walk
+from ev3lang.check.limits import MOST_COUNT
 from ev3lang.source import Span
 from ev3lang.syntax import tree
 from ev3lang.syntax.write import write_expression
@@ -71,6 +72,7 @@ def explore(checking: Checking, block: tree.Explore) -> typed.ExploreInfo | None
         perturbations=tuple(others.perturbations),
         averages=tuple(others.averages),
         mutations=mutations,
+        span=block.model.span,
     )
 
 
@@ -333,6 +335,11 @@ def _evaluate(
     if not is_endless and not is_reference:
         checking.report(errors.evaluate_finite(evaluate.span))
         return None
+    if info is not None and amount * info.batch > MOST_COUNT:
+        what = f"the examples of {amount:_} batches of {info.batch:_}"
+        place = evaluate.amount.span
+        checking.report(errors.uncountable(place, what, MOST_COUNT, f"{amount * info.batch:_}"))
+        return None
     if info is not None and not is_endless:
         reference.review_evaluation(checking, evaluate, info, int(amount), info.batch)
     return int(amount)
@@ -361,7 +368,7 @@ def _after(checking: Checking, block: tree.After) -> typed.PatienceInfo | None:
         if lengthen.cap is not None:
             most = counted(checking, lengthen.cap, "steps", "a count of steps")
         elif longest is not None:
-            most = LONGEST * longest
+            most = min(LONGEST * longest, MOST_COUNT)
         growth.check_lengthen(checking, lengthen, longest, most)
     if iterations is None:
         return None

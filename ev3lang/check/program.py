@@ -11,13 +11,13 @@ import attrs
 
 from ev3lang.check import (
     archives,
+    batches,
     data,
     declarations,
     errors,
     externs,
     judging,
     models,
-    norms,
     optimizers,
     phases,
     reviews,
@@ -194,7 +194,7 @@ def _look(checking: Checking, syntax_tree: tree.SyntaxTree) -> Findings:
     if not any(each.severity == "error" for each in checking.found):
         # Where errors may hide what a part reads or does, a second thought would be a guess.
         _unused(checking, syntax_tree)
-        norms.review(checking, info, explore, infos)
+        batches.review(checking, info, explore, infos)
         reviews.review(checking, block, infos, objectives, adapt, guards or ())
     return Findings(
         settings,

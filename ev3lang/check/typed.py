@@ -456,6 +456,7 @@ class ExploreInfo:
     perturbations: tuple[Perturbation, ...] = ()
     averages: tuple[int, ...] = ()
     mutations: tuple[Mutation, ...] = ()
+    span: Span = span_field
 
 
 @attrs.frozen(eq=False)

@@ -16,6 +16,7 @@ from ev3lang.catalog.signature import (
 from ev3lang.check import declarations, errors, expressions
 from ev3lang.check.arguments import bind, known_number
 from ev3lang.check.checking import Checking
+from ev3lang.check.limits import MOST_COUNT
 from ev3lang.syntax import tree
 
 _FORMS = {
@@ -57,7 +58,11 @@ def type_of(checking: Checking, written: tree.TypeExpression) -> Type | None:
     if kind in ("class", "tokens", "text") and dimensions[0] == 1:
         checking.report(errors.one_class(written.span, is_label=kind == "class"))
         return None
-    return Type(kind, tuple(dimensions))
+    found = Type(kind, tuple(dimensions))
+    if kind in TENSORS and found.has_sizes and found.size > MOST_COUNT:
+        checking.report(errors.value_too_large(written.span, found, MOST_COUNT))
+        return None
+    return found
 
 
 def scalar_type(checking: Checking, written: tree.TypeExpression) -> Type | None:
@@ -114,7 +119,7 @@ def _dimension(checking: Checking, written: tree.Number | tree.Name) -> Dimensio
                 )
             )
             return None
-        return written.value
+        return _countable(checking, written, written.value)
     declaration = checking.names.declared.get(written.text)
     if not isinstance(declaration, tree.Param):
         return written.text
@@ -127,7 +132,14 @@ def _dimension(checking: Checking, written: tree.Number | tree.Name) -> Dimensio
             errors.out_of_range(written.span, "a size", "a whole number from 1", number)
         )
         return None
-    return number
+    return _countable(checking, written, number)
+
+
+def _countable(checking: Checking, written: tree.Number | tree.Name, size: int) -> int | None:
+    if size <= MOST_COUNT:
+        return size
+    checking.report(errors.uncountable(written.span, "a size", MOST_COUNT, written.span.text))
+    return None
 
 
 def _of_field(checking: Checking, written: tree.TypeExpression) -> Type | None:

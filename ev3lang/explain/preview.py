@@ -352,6 +352,8 @@ def _share(part: int | None, whole: int | None) -> str:
     if part is None or not whole:
         return ""
     share = 100 * part / whole
+    if 99.9 < share < 100:
+        return "> 99.9%"
     return "< 0.1%" if 0 < share < 0.1 else f"{share:.1f}%"
 
 

@@ -696,8 +696,8 @@ class _Spec:
         value = f"{percent(fraction)} {scope}"
         yield self.setting("confidence", given, value, value)
         tested = list(self.tested(accept))
-        is_approximate = any(each.value.facts.level == "set" for each in tested)
-        error = ("about " if is_approximate else "") + percent(1 - fraction)
+        reasons = list(self.approximations(tested))
+        error = ("about " if reasons else "") + percent(1 - fraction)
         runs = math.prod(len(axis.values) for axis in self.axes)
         who = "the run" if runs == 1 else f"any of the {runs} runs of the sweep"
         yield (
@@ -705,8 +705,7 @@ class _Spec:
             if scope == "over the run"
             else f"  each single decision is wrong with a chance of at most {error}"
         )
-        if is_approximate:
-            yield "  about: a value of the whole set is tested by a bootstrap, an approximation"
+        yield from (f"  about: {reason}" for reason in reasons)
         for info in tested:
             if info.clips and info.range is not None:
                 low, high = info.range
@@ -715,6 +714,14 @@ class _Spec:
                     f"in {low:g} to {high:g}; rankings, conditions and figures take values as they "
                     "are"
                 )
+
+    def approximations(self, tested: Sequence[typed.ObjectiveInfo]) -> Iterator[str]:
+        """Why tests of acceptance hold their level only about; nothing where they are exact."""
+        if any(each.value.facts.level == "set" for each in tested):
+            yield "a value of the whole set is tested by a bootstrap, an approximation"
+        infos = [data.data(self.checking, each) for each in self.all_of(tree.Data)]
+        if any(info and info.split and info.split.block is not None for info in infos):
+            yield "blocks of time are independent as far as nothing is felt longer than they are"
 
     def tested(self, accept: tree.Accept) -> Iterator[typed.ObjectiveInfo]:
         """What adapt tests: the objective that has to improve, or that may lead, and guards."""

@@ -8,7 +8,7 @@ import unicodedata
 import attrs
 
 from ev3lang.catalog import index
-from ev3lang.syntax.tables import tables
+from ev3lang.syntax.layout import RESERVED
 
 _LONGEST_NAME = 40
 _LONGEST_SHOWN = 60
@@ -18,7 +18,7 @@ _LONGEST_SHOWN = 60
 class Names:
     """The names that are taken in a spec; those of built-ins from the beginning."""
 
-    _taken: set[str] = attrs.Factory(lambda: {*_built_in(), *tables().words.values()})
+    _taken: set[str] = attrs.Factory(lambda: {*_built_in(), *RESERVED})
 
     def new(self, title: str) -> str:
         """A name near to a title that nothing else has, and takes it."""
@@ -41,7 +41,7 @@ class Names:
         return name
 
     def _is_ours(self, name: str) -> bool:
-        return name not in _built_in() and name not in tables().words.values()
+        return name not in _built_in() and name not in RESERVED
 
 
 def _built_in() -> frozenset[str]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import attrs
 
 from ev3lang.catalog.signature import Type
+from ev3lang.check.typed import SPLITS, split_sizes
 from ev3lang.plan.plan import (
     Averaged,
     Challenger,
+    DataPlan,
     Evolution,
     Link,
     ModelPlan,
@@ -51,6 +53,25 @@ class Memory:
         return None if None in parts else sum(part for part in parts if part is not None)
 
 
+def examples_of(data: DataPlan) -> dict[str, int] | None:
+    """Examples of each split, or of an evaluation draw; None where the spec doesn't say."""
+    if data.split is None:
+        assert data.evaluate is not None, "an endless source has evaluation draws"
+        return dict.fromkeys(("assess", "adapt"), data.evaluate * data.batch)
+    known: dict[str | None, int | None] = {None: data.rows, **dict(data.rows_in)}
+    if data.is_pooled and data.rows is None and data.rows_in:
+        known[None] = sum(rows for _, rows in data.rows_in)
+    sizes: dict[str, int] = {}
+    shares = dict(zip(SPLITS, zip(data.split.parts, data.split.shares, strict=True), strict=True))
+    for part in dict.fromkeys(data.split.parts):
+        rows = known.get(part)
+        if rows is None:
+            return None
+        sharing = {use: share for use, (of, share) in shares.items() if of == part}
+        sizes |= zip(sharing, split_sizes(rows, list(sharing.values())), strict=True)
+    return {use: sizes[use] for use in SPLITS}
+
+
 def memory(plan: Plan, sizes: Mapping[str, int] | None) -> Memory:
     """What a run of a plan keeps on its device.
 
@@ -82,9 +103,13 @@ def _data(plan: Plan, sizes: Mapping[str, int] | None) -> int | None:
         return 0
     if sizes is None:
         return None
+    return row_bytes(plan) * sum(sizes.values())
+
+
+def row_bytes(plan: Plan) -> int:
+    """What an example takes on the device, in the fields that are read."""
     types = {**dict(plan.data.fields), **{each.name: each.type for each in plan.data.derived}}
-    row = sum(_bytes(types[name]) for name in fields_of(*plan.values) if name in types)
-    return row * sum(sizes.values())
+    return sum(_bytes(types[name]) for name in fields_of(*plan.values) if name in types)
 
 
 def _bytes(type_: Type) -> int:

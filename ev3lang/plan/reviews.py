@@ -9,9 +9,20 @@ from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.plan.growth.copies import Unfit
 from ev3lang.plan.growth.grown import grown_plans
 from ev3lang.plan.lower import lower
+from ev3lang.plan.memory import examples_of
 from ev3lang.plan.plan import Architecture, Growing, Limit, Operation
+from ev3lang.plan.room import MOST_BYTES, need, written_bytes
 from ev3lang.plan.stages import fact, is_kept
 from ev3lang.source import Span
+
+
+def review_size(program: typed.TypedProgram) -> Iterator[Diagnostic]:
+    """A run that no machine has the memory for, as it starts."""
+    plan = lower(program)
+    needed = need(plan, examples_of(plan.data))
+    if needed.total > MOST_BYTES:
+        sizes = written_bytes(needed.total), needed.words, written_bytes(MOST_BYTES)
+        yield errors.run_too_large(program.explore.span, *sizes)
 
 
 def review_growth(program: typed.TypedProgram) -> Iterator[Diagnostic]:

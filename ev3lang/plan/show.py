@@ -8,16 +8,14 @@ from typing import Literal
 
 import attrs
 
-from ev3lang.check.typed import SPLITS, split_sizes
 from ev3lang.plan.growing import GrowthCost, at_largest, growth_cost, most_work
 from ev3lang.plan.known import pool
-from ev3lang.plan.memory import CHALLENGERS, Memory, memory
+from ev3lang.plan.memory import CHALLENGERS, Memory, examples_of, memory
 from ev3lang.plan.plan import (
     Apply,
     Averaged,
     Candidate,
     Challenger,
-    DataPlan,
     Descent,
     Evolution,
     Expr,
@@ -208,25 +206,6 @@ def _point(settings: Mapping[str, str], plans: Sequence[Plan]) -> PointCost:
     # What `or` draws depends on the seed.
     most = summed(most_work(each, cost) for each in plans) if plan.grows else flops
     return PointCost(settings, len(plans), summed(map(parameters, plan.architecture)), flops, most)
-
-
-def examples_of(data: DataPlan) -> dict[str, int] | None:
-    """Examples of each split, or of an evaluation draw; None where the spec doesn't say."""
-    if data.split is None:
-        assert data.evaluate is not None, "an endless source has evaluation draws"
-        return dict.fromkeys(("assess", "adapt"), data.evaluate * data.batch)
-    known: dict[str | None, int | None] = {None: data.rows, **dict(data.rows_in)}
-    if data.is_pooled and data.rows is None and data.rows_in:
-        known[None] = sum(rows for _, rows in data.rows_in)
-    sizes: dict[str, int] = {}
-    shares = dict(zip(SPLITS, zip(data.split.parts, data.split.shares, strict=True), strict=True))
-    for part in dict.fromkeys(data.split.parts):
-        rows = known.get(part)
-        if rows is None:
-            return None
-        sharing = {use: share for use, (of, share) in shares.items() if of == part}
-        sizes |= zip(sharing, split_sizes(rows, list(sharing.values())), strict=True)
-    return {use: sizes[use] for use in SPLITS}
 
 
 # ---------------------------------------------------------------- work

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from ev3lang.catalog.networks import resnet_channels, resnet_convolutions
-from ev3lang.check import models, typed
+from ev3lang.check import limits, models, typed
 from ev3lang.plan.plan import LayerPlan, Layers, Link, ModelPlan, Operation
 
 
@@ -20,6 +20,30 @@ def parameters(model: ModelPlan) -> int | None:
     return models.parameters(
         typed.ModelInfo(model.name, (), model.input, model.output, layers, is_frozen=False)
     )
+
+
+def layers(model: ModelPlan) -> int:
+    """How many layers with weights a model has, those of blocks too."""
+    return limits.layers(_counted(model.layers))
+
+
+_WIDTHS = ("hidden", "width", "widths", "feed_forward")
+"""Options of layers that say how wide they are."""
+
+
+def widest_layer(model: ModelPlan) -> int:
+    """The units of the widest layer, by the widths that its options state; 0 where none does."""
+    return _widest(_counted(model.layers))
+
+
+def _widest(infos: Iterable[typed.LayerInfo]) -> int:
+    units = [0]
+    for info in infos:
+        for name, value in info.options:
+            given = value if isinstance(value, tuple) else (value,)
+            units += [each for each in given if name in _WIDTHS and isinstance(each, int)]
+        units.append(_widest(info.inner))
+    return max(units)
 
 
 def _counted(layers: Layers) -> tuple[typed.LayerInfo, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -95,12 +96,17 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
             words[name] = _number_words(_named(plan, folder), name, type_, parts)
     tables: Tables = {use: {} for use in SPLITS}
     rows = {part: rows_of(columns) for part, columns in parts.items()}
-    _check_groups(plan, folder, parts)
+    groups: list[np.ndarray] = []
     for part in list(parts):
         columns = parts.pop(part)
         _check_columns(_named(plan, folder), dict(plan.fields), columns, part)
         _derive(plan, columns, part)
+        if plan.split.method == "grouped" and plan.split.by is not None:
+            groups.append(columns[plan.split.by].copy())
         _deal_out(plan, part, columns, tables)
+    if groups:
+        _check_groups(plan, folder, groups)
+        _check_apart(plan, folder, tables)
     for name, type_ in plan.fields:
         if type_.kind == "id":
             _number_names(name, tables)
@@ -205,15 +211,34 @@ def rows_of(columns: Columns) -> int:
     return len(next(iter(columns.values())))
 
 
-def _check_groups(plan: DataPlan, folder: Path, parts: Mapping[str | None, Columns]) -> None:
-    """Raises DataError where there are more or fewer groups, or larger ones, than the spec says."""
+def _check_apart(plan: DataPlan, folder: Path, tables: Tables) -> None:
+    """Raises DataError where one group is in two splits, which a file's own parts may have."""
     split = plan.split
     assert split is not None, "an endless source has no groups"
-    if split.groups is None or split.by is None:
+    assert split.by is not None, "groups are of a field"
+    held = {use: np.unique(table[split.by]) for use, table in tables.items()}
+    for one, other in combinations(SPLITS, 2):
+        shared = np.intersect1d(held[one], held[other])
+        if len(shared):
+            raise DataError(
+                f"{_named(plan, folder)}: {len(shared):,} groups by {split.by} are in both the "
+                f"{one} and the {other} split, such as {shared[0]}; parts of the file share them",
+                f"draw the splits from one part, so that a {split.by} is in one split alone",
+                is_spec_fault=True,
+                field=split.by,
+            )
+
+
+def _check_groups(plan: DataPlan, folder: Path, groups: Sequence[np.ndarray]) -> None:
+    """Raises DataError where there are more or fewer groups, or larger ones, than the spec says.
+
+    groups   of each part's examples, [B] each
+    """
+    split = plan.split
+    assert split is not None, "an endless source has no groups"
+    if split.groups is None:
         return
-    _, sizes = np.unique(
-        np.concatenate([columns[split.by] for columns in parts.values()]), return_counts=True
-    )
+    _, sizes = np.unique(np.concatenate(groups), return_counts=True)
     largest = int(sizes.max(initial=0))
     if len(sizes) == split.groups and largest <= (split.largest or largest):
         return

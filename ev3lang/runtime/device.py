@@ -1,11 +1,12 @@
-"""Where a run computes: a kind of device by name, and what is kept between runs."""
+"""Where a run computes: a kind of device by name."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 import jax
-import platformdirs
 
 from ev3lang.outcome import Fault
 
@@ -46,24 +47,28 @@ def memory_bytes(device: jax.Device) -> int | None:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"])
-    if device.platform != "cpu" or not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return host_memory_bytes() if device.platform == "cpu" else None
 
 
-def keep_programs() -> None:
-    """Keeps every compiled program in the user's cache, so that a second run starts at once.
+def host_memory_bytes() -> int | None:
+    """What this process may take of the machine's memory; None where the system doesn't say.
 
-    A cache that the environment has set up already stays; where none can be written, none is.
+    A container's limit and the process's own count: beyond either the process is ended at once.
     """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        folder = platformdirs.user_cache_path("ev3lang", appauthor=False) / "programs"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return
-        if not os.access(folder, os.W_OK):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError):
+        written = _CONTAINER.read_text("ascii").strip()
+        limits += [int(written)] if written.isdigit() else []
+    with contextlib.suppress(ImportError):
+        # not there on Windows
+        import resource
+
+        own, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [own] if own != resource.RLIM_INFINITY else []
+    return min(limits)
+
+
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says what a container may take: bytes, or `max`."""

@@ -15,6 +15,7 @@ from ev3lang.backend.rollout import part
 from ev3lang.backend.state import PROOFS, Params, Proofs, RunState
 from ev3lang.plan.plan import (
     BaselinePlan,
+    Gate,
     Plan,
     Reference,
 )
@@ -106,6 +107,7 @@ def finish(
         )
     warnings += [*run.notes, *program.faults.summary(), *run.outside.summary()]
     warnings += measured.notes
+    warnings += _unsound(plan, run, state)
     units = {use: each.count for use, each in program.units.items()}
     report = reports.Report(
         name=plan.name,
@@ -182,6 +184,20 @@ def _proven(plan: Plan, run: Running, state: RunState) -> tuple[reports.Acceptan
         if number >= oldest
         else each
         for number, each in enumerate(acceptances)
+    )
+
+
+def _unsound(plan: Plan, run: Running, state: RunState) -> tuple[str, ...]:
+    """Queries that no test decided, in words, once nothing can be asked again."""
+    if not run.outcome.is_own_stop or not isinstance(plan.rule, Gate):
+        return ()
+    count = int(state.proofs.unsound)
+    if not count:
+        return ()
+    times = "one query was" if count == 1 else f"{count} queries were"
+    return (
+        f"{times} rejected since a value on adapt was not finite, or a set's out of its range: "
+        "that spent evidence as any rejection does, and says nothing of the gain",
     )
 
 

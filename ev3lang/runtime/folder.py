@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -90,7 +91,16 @@ def require_free(out: Path) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Puts the value into the file at once: whoever looks finds all of it or nothing."""
-    _write(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    _write(path, _encoded(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
+
+
+def _encoded(document: str) -> bytes:
+    """JSON in UTF-8; a byte of a path that is no UTF-8 stands as a replacement character."""
+    return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", document).encode()
+
+
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+"""How Python holds the bytes of a path that are no text; no reader of JSON takes them."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -164,7 +174,7 @@ class EventLog:
         value = events.line(event)
         if value is not None:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            self._lines.append(text.encode() + b"\n")
+            self._lines.append(_encoded(text + "\n"))
 
     def flush(self) -> None:
         """Writes the lines so far. Raises OSError, with the file cut back to whole lines."""

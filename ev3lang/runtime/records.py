@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 from ev3lang.backend.gate import LEAST_POWER
@@ -141,8 +142,7 @@ def _evidence(plan: Plan, record: Record) -> Evidence:
         power=float(record.power) if is_gate else None,
         level=level if is_gate or has_challenger else None,
         budget_left=_left(rule, float(record.log_budget)),
-        # a wealth beyond a float's range is enough for any level
-        wealth=math.exp(min(float(record.log_evidence), 700.0)) if has_challenger else None,
+        wealth=_wealth(float(record.log_evidence)) if has_challenger else None,
         age=int(record.age),
     )
 
@@ -157,6 +157,11 @@ def proof(plan: Plan, proofs: Proofs, row: int) -> Proof:
         p=least_float(float(proofs.log_p[row])),
         log_p=min(float(proofs.log_p[row]), 0.0),
     )
+
+
+def _wealth(log_evidence: float) -> float:
+    """What bets made of 1: one beyond a float's range is enough for any level, and none is 0."""
+    return max(math.exp(min(log_evidence, 700.0)), sys.float_info.min)
 
 
 def _level(log_level: float) -> float:

@@ -29,6 +29,8 @@ from ev3lang.runtime import (
     device,
     evidence,
     folder,
+    programs,
+    room,
     sequences,
     streaming,
     suitability,
@@ -150,16 +152,17 @@ def run_together(
     plan, watch = lanes[0].plan, watches[0]
     assert len(lanes) == 1 or all(may_go_together(plan, lane.plan) for lane in lanes)
     chosen = device.pick(on)
-    device.keep_programs()
     modules.load(plan.models, allow_python, (source.folder, Path()))
     externs.load(plan, allow_python, (source.folder, Path()))
     stop = Stop()
     with (
         handled(stop),
+        programs.kept() as damaged,
         _default_device(chosen),
         closing(streaming.Feed()) as feed,
         ExitStack() as opened,
     ):
+        room.require(stages.at(plan, plan.architecture), chosen)
         with watch("data_s"):
             dataset = kept.dataset(plan.data, source.folder)
         tables = dataset.tables
@@ -208,6 +211,8 @@ def run_together(
             program.faults.clear()
             with watch("compile_s"):
                 states = _compile(program, [lane.plan for lane in lanes])
+            if damaged.count:
+                lanes[0].listen(Warned(_mended(damaged.count)))
             for lane, state in zip(lanes, states, strict=True):
                 _require_measured(lane.plan, state)
                 lane.listen(Compiled(watch.timings["compile_s"]))
@@ -319,6 +324,11 @@ def _compile(program: Program, plans: Sequence[Plan]) -> list[RunState]:
         return [row_of(together, lane) for lane in range(len(states))]
 
     return interruptible(partial(computed, work))
+
+
+def _mended(count: int) -> str:
+    what = "1 program" if count == 1 else f"{count} programs"
+    return f"{what} in the cache could not be read, and were compiled again"
 
 
 def _write_inputs(

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,9 @@ def _trained(
         except (WeightsError, OSError):
             # not there yet, or not whole any more
             shutil.rmtree(kept, ignore_errors=True)
+            with suppress(OSError):
+                # no folder at all
+                kept.unlink(missing_ok=True)
         else:
             listen(Measuring(f"{model.name} read from cache"))
             return found

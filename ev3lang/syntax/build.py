@@ -12,6 +12,7 @@ from ev3lang.diagnostics.diagnostic import Diagnostic
 from ev3lang.source import Source, Span
 from ev3lang.syntax import errors, tree
 from ev3lang.syntax.comments import documentation_above
+from ev3lang.syntax.layout import RESERVED
 from ev3lang.syntax.tree import (
     Amount,
     Call,
@@ -71,14 +72,9 @@ class _Keep(Node):
     per: Name
 
 
-def build(
-    parse_tree: Tree, source: Source, reserved: frozenset[str]
-) -> tuple[Any, tuple[Diagnostic, ...]]:
-    """The statements of a file, or the one expression, and what is wrong with single words.
-
-    reserved  the words that nothing declared may be named by
-    """
-    builder = _TreeBuilder(source, reserved)
+def build(parse_tree: Tree, source: Source) -> tuple[Any, tuple[Diagnostic, ...]]:
+    """The statements of a file, or the one expression, and what is wrong with single words."""
+    builder = _TreeBuilder(source)
     return builder.build(parse_tree), tuple(builder.diagnostics)
 
 
@@ -88,10 +84,9 @@ class _TreeBuilder:
     An optional part that isn't written arrives as None, every word of the grammar as its token.
     """
 
-    def __init__(self, source: Source, reserved: frozenset[str]) -> None:
+    def __init__(self, source: Source) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.source = source
-        self.reserved = reserved
         self.depths: dict[int, tuple[int, Node]] = {}
         self.outer_spans: dict[int, Span] = {}
 
@@ -360,6 +355,8 @@ class _TreeBuilder:
         _from: Token | None = None,
         origin: String | tree.Columns | None = None,
     ) -> Node:
+        if name.text in RESERVED:
+            self.diagnostics.append(errors.reserved_field(name.span, span, origin is not None))
         return tree.FieldItem(name, type_, origin, span=span)
 
     def _columns(self, span: Span, _columns: Token, range_: Range) -> Node:
@@ -616,8 +613,13 @@ class _TreeBuilder:
             span=span,
         )
 
-    def _aim(self, span: Span, *parts: Any) -> Node:
-        return parts[0] if isinstance(parts[0], Name) else self._words_of(span, *parts)
+    def _aim(self, span: Span, first: Name | Token, objective: Token | None = None) -> Node:
+        if isinstance(first, Name):
+            return first
+        # an objective may be called so
+        return (
+            self._name(span, first) if objective is None else self._words_of(span, first, objective)
+        )
 
     def _rule(self, span: Span, _rule: Token, rule: Name | Call) -> Node:
         return tree.Rule(rule, span=span)
@@ -758,12 +760,12 @@ class _TreeBuilder:
 
     _word = _argument_name = _name
 
+    _field_name = _name
+
     def _declared(self, span: Span, token: Token) -> Name:
-        if token in self.reserved:
+        if token in RESERVED:
             self.diagnostics.append(errors.reserved_word(span))
         return self._name(span, token)
-
-    _field_name = _declared
 
     def _string(self, span: Span, token: Token) -> Node:
         return String(

@@ -123,14 +123,32 @@ def unknown_escape(span: Span) -> Diagnostic:
 
 
 def reserved_word(span: Span) -> Diagnostic:
-    """A word of the grammar as the name of something declared."""
+    """A word that no name may be, as the name of something declared."""
     name = f"{span.text}_"
     return Diagnostic(
         "reserved-word",
-        f"`{span.text}` is a word of the language and can't name a declaration or a field",
+        f"`{span.text}` is a word of the language that nothing can be named by",
         span,
-        help=f'choose another name, such as `{name}`; for a column add `from "{span.text}"`',
+        help=f"choose another name, such as `{name}`",
         fixes=(Fix(f"name it `{name}`", (Edit(span, name),)),),
+    )
+
+
+def reserved_field(name: Span, field: Span, has_origin: bool) -> Diagnostic:
+    """Such a word as the name of a field: the column keeps it, the field gets another."""
+    source = field.source
+    edits = [Edit(name, f"{name.text}_")]
+    rest = Span(source, name.end, field.end).text
+    written = f"{name.text}_{rest}"
+    if not has_origin:
+        edits.append(Edit(Span(source, field.end, field.end), f' from "{name.text}"'))
+        written += f' from "{name.text}"'
+    return Diagnostic(
+        "reserved-word",
+        f"`{name.text}` is a word of the language that nothing can be named by",
+        name,
+        help=f"give the field another name than its column: {quoted(written)}",
+        fixes=(Fix(f"name it `{name.text}_`", tuple(edits)),),
     )
 
 
@@ -290,7 +308,19 @@ _OPERATORS = frozenset(
 ) | {"VBAR"}
 
 _STARTS_OF_VALUES = frozenset(
-    ("NAME", "DOTTED", "NUMBER", "PORTION", "STRING", "LPAR", "LSQB", "MINUS", "NOT", "DECAY")
+    (
+        "NAME",
+        "DOTTED",
+        "NUMBER",
+        "PORTION",
+        "STRING",
+        "LPAR",
+        "LSQB",
+        "MINUS",
+        "NOT",
+        "DECAY",
+        "ALL",
+    )
 )
 
 _VALUES = {

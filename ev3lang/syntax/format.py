@@ -17,15 +17,13 @@ import attrs
 
 from ev3lang.source import Source
 from ev3lang.syntax.gaps import Gap, read_gaps
+from ev3lang.syntax.layout import JOINING
 from ev3lang.syntax.parse import parse_tree
 from ev3lang.syntax.spacing import BLOCK, FACTOR, SIGN, Word, join
 from ev3lang.syntax.words import Token, Tree
 from ev3lang.syntax.wrap import INDENT, with_trailing, wrap
 
 _NO_GAP = Gap()
-
-# A line that begins with one of them goes on with the statement above.
-_JOINING = frozenset(("or", "then", "with"))
 
 
 def format_source(source: Source) -> str | None:
@@ -104,7 +102,7 @@ class _Text:
         """
         lines: list[str] = []
         for statement in statements:
-            if lines and self.words[statement.first].text in _JOINING:
+            if lines and self.words[statement.first].text in JOINING:
                 lines[-1] += ";"
             self.add_space_above(lines, statement.first, indent)
             if lines and self.gaps[statement.first].is_after_blank:

@@ -33,6 +33,14 @@ MARKS = (
 )
 
 
+JOINING = frozenset(("or", "then", "with"))
+"""A line that begins with one of them goes on with the statement above."""
+
+RESERVED = JOINING | {"not"}
+"""The words that nothing can be named by: a line or an expression may begin with them. All others
+are words only where the grammar can go on with them."""
+
+
 def is_idle(end: str, before: str | None, in_brackets: bool) -> bool:
     """Whether this END ends nothing: it stands where a statement can't end, or none has begun.
 

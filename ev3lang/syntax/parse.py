@@ -43,7 +43,7 @@ def _parse(source: Source) -> tuple[SyntaxTree, Tree, tuple[Diagnostic, ...]]:
     grammar = _grammar("file")
     reader = Reader(grammar, source, begin)
     words = reader.read()
-    nodes, in_words = build(words, source, _reserved())
+    nodes, in_words = build(words, source)
     edition, in_editions = _edition(source, begin, nodes, reader.diagnostics)
     declarations = tuple(node for node in nodes if isinstance(node, Declaration))
     whole = Span(source, 0, len(source.text))
@@ -62,7 +62,7 @@ def parse_expression(source: Source) -> tuple[Expression | None, tuple[Diagnosti
     parse_tree = reader.read()
     if reader.diagnostics:
         return None, tuple(reader.diagnostics)
-    expression, in_words = build(parse_tree, source, frozenset())
+    expression, in_words = build(parse_tree, source)
     return (None if in_words else expression), in_words
 
 
@@ -109,9 +109,3 @@ def _beside(diagnostics: tuple[Diagnostic, ...], syntax: list[Diagnostic]) -> li
 @functools.cache
 def _grammar(start: str) -> Grammar:
     return Grammar(tables(), start)
-
-
-@functools.cache
-def _reserved() -> frozenset[str]:
-    """The words of the grammar, which nothing declared may be named by."""
-    return frozenset(word for word in _grammar("file").words.values() if word.isidentifier())

@@ -14,7 +14,7 @@ BLOCK = "BLOCK"
 _OPENERS = frozenset(("LPAR", "LSQB"))
 _CLINGS_TO_NEXT = _OPENERS | {SIGN}
 _CLINGS_TO_LAST = frozenset(("RPAR", "RSQB", "COMMA", "COLON", FACTOR))
-_TAKES_BRACKETS = frozenset(("NAME", "DOTTED", "DECAY", "CHECKPOINT"))
+_TAKES_BRACKETS = frozenset(("NAME", "DOTTED", "DECAY", "ALL", "CHECKPOINT"))
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from ev3lang import regular
 from ev3lang.syntax.words import Tree
 
 STARTS = ("file", "lone_expression")
@@ -112,7 +113,7 @@ def _cached_path(text: str) -> Path:
 def read_tables(path: Path) -> Tables | None:
     """The tables in a file, None where it can't be read or isn't as it was written."""
     try:
-        content = path.read_bytes()
+        content = regular.read_bytes(path)
     except OSError:
         return None
     check, _, data = content.partition(b"\n")

@@ -207,6 +207,36 @@ def test_names_become_numbers_that_tell_them_apart(tmp_path: Path) -> None:
     assert all(table["who"].dtype == np.int32 for table in tables.values())
 
 
+def test_stated_groups_are_compared_with_the_file(tmp_path: Path) -> None:
+    who = np.array([f"p{number % 50}" for number in range(200)])
+    store(tmp_path, x=X, label=LABEL, who=who)
+    lines = (
+        f"{PLAIN}\nwho: id\nsplit explore 60%, assess 15%, adapt 15%, report 10% grouped by who in "
+    )
+    assert dataset(tmp_path, block(f"{lines}50 groups of up to 4 examples")).tables
+    for units in ("49 groups", "50 groups of up to 3 examples"):
+        said = str(fault(tmp_path, block(f"{lines}{units}")))
+        assert "50 groups by who, the largest of 4 examples" in said
+
+
+def test_a_group_of_two_parts_of_the_file_is_refused(tmp_path: Path) -> None:
+    """The file's own test rows are of people that explore has too."""
+    who = np.arange(200) % 50
+    np.savez(
+        tmp_path / "d.npz",
+        **{f"train/{name}": each for name, each in (("x", X), ("label", LABEL), ("who", who))},
+        **{f"test/{name}": each for name, each in (("x", X), ("label", LABEL), ("who", who + 49))},
+    )
+    lines = (
+        f"{PLAIN}\nwho: id\n"
+        "split explore from train 60%, assess from train 20%, adapt from train 20%, "
+        "report from test grouped by who"
+    )
+    said = str(fault(tmp_path, block(lines)))
+    assert "1 groups by who are in both" in said
+    assert "such as 49" in said
+
+
 # ---------------------------------------------------------------- what is refused
 
 

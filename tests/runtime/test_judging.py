@@ -276,6 +276,22 @@ def test_one_value_out_of_range_on_adapt_spends_no_evidence(tmp_path: Path) -> N
     assert odd.queries == plain.queries
 
 
+def test_a_value_on_adapt_that_is_not_finite_is_told_apart_once_the_run_is_over(
+    tmp_path: Path,
+) -> None:
+    """The logarithm of a negative number, on one example of adapt alone."""
+    value = "clip(absolute_error(net(x), y) + 0 * log(1_000 - y), 0, 20)"
+    spec = regression(tmp_path, f"objective mae = minimize {value}", 10_000.0)
+    source = Source(str(spec), spec.read_text())
+    result = run(experiment(analyze(source)).plan, source, out=tmp_path / "run")
+    assert result.report.queries >= 1
+    assert result.report.acceptances == ()
+    (told,) = (each for each in result.report.warnings if "a value on adapt" in each)
+    assert "rejected since a value on adapt was not finite" in told
+    # while the run goes on nothing of adapt but its answer is told
+    assert all("finite" not in each["why"] for each in events(result))
+
+
 def test_a_split_of_one_class_has_no_auc(tmp_path: Path) -> None:
     """Ordered by the time they came, all of the assess split's patients are of one kind."""
     time = np.arange(200)

@@ -8,6 +8,7 @@ import pytest
 
 from ev3lang.source import Source, Span
 from ev3lang.syntax import tree
+from ev3lang.syntax.layout import RESERVED
 from ev3lang.syntax.parse import parse, parse_expression
 from ev3lang.syntax.tree import SyntaxTree, children, walk
 from tests.syntax.mutation import SPECS
@@ -667,13 +668,35 @@ def test_words_of_the_grammar_are_free_in_expressions() -> None:
     assert expression("within + orb") == binary(name("within"), "+", name("orb"))
 
 
+@pytest.mark.parametrize("word", sorted(RESERVED))
 @pytest.mark.parametrize(
     "statement",
-    ["let batch = 1", "loss with = 1", "model data: x -> f32 = mlp", "data d = f() { batch: u8 }",
-     "data d = f() { derive known = 1 }", "report { baseline best = descend a with b }"],
+    ["let {} = 1", "loss {} = 1", "model {}: x -> f32 = mlp", "data d = f() {{ {}: u8 }}",
+     "data d = f() {{\n a: u8\n {}: u8\n}}", "data d = f() {{ derive {} = 1 }}",
+     "report {{ baseline {} = descend a with b }}"],
 )  # fmt: skip
-def test_words_of_the_grammar_name_no_declaration_and_no_field(statement: str) -> None:
-    assert codes(f"ev3 1\n{statement}") == ["reserved-word"]
+def test_a_few_words_name_no_declaration_and_no_field(statement: str, word: str) -> None:
+    assert codes("ev3 1\n" + statement.format(word)) == ["reserved-word"]
+
+
+@pytest.mark.parametrize(
+    ("field", "mended"),
+    [
+        ("with: f32", 'with_: f32 from "with"'),
+        ("with: f32[2, 3] # metres", 'with_: f32[2, 3] from "with" # metres'),
+        ('or: class[2] from "either"', 'or_: class[2] from "either"'),
+        ("not: f32[3] from columns 1 to 3", "not_: f32[3] from columns 1 to 3"),
+    ],
+)
+def test_the_fix_of_a_reserved_field_keeps_its_column(field: str, mended: str) -> None:
+    text = f"ev3 1\ndata d = csv(p) {{\n  a: f32\n  {field}\n  rows 9\n}}\n"
+    _, (found,) = parse(Source("s.ev3", text))
+    (fix,) = found.fixes
+    for edit in sorted(fix.edits, key=lambda each: -each.span.start):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    assert f"\n  {mended}\n" in text
+    assert codes(text) == []
+    assert found.help is not None and mended.partition(" #")[0] in found.help
 
 
 # ---------------------------------------------------------------- lines

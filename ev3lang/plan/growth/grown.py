@@ -14,10 +14,12 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ev3lang.check.limits import MOST_LAYERS, MOST_PARAMETERS
 from ev3lang.plan.growth.copies import Growth, Larger, NothingGrows, Unfit, written
 from ev3lang.plan.growth.deepen import deepen, deepen_every_stage
 from ev3lang.plan.growth.widen import widen, widen_stage
 from ev3lang.plan.plan import ModelPlan, Operation
+from ev3lang.plan.work import layers, parameters, widest_layer
 
 
 @functools.lru_cache(maxsize=256)
@@ -41,9 +43,29 @@ def _growth(model: ModelPlan, operation: Operation) -> Growth:
             f"{model.module.target}"
         )
     larger = TABLE[operation.name](model, operation)
+    _require_size(larger.plan, operation)
     recipes = None if larger.recipes is None else larger.recipes()
     noise = dict[str, Any](operation.options).get("noise", 0.0)
     return Growth(larger.plan, recipes, float(noise))
+
+
+MOST_UNITS = 2**20
+"""Units of a layer that growth makes: what each is a copy of is told one by one."""
+
+
+def _require_size(larger: ModelPlan, operation: Operation) -> None:
+    """Raises Unfit for a model that no program could hold, before its arrays are described."""
+    depth, count, units = layers(larger), parameters(larger), widest_layer(larger)
+    words = f"{written(operation)} would come to"
+    if depth > MOST_LAYERS:
+        raise Unfit(f"{words} {depth:_} layers, more than the {MOST_LAYERS:_} that can be compiled")
+    if units > MOST_UNITS:
+        raise Unfit(f"{words} {units:_} units in a layer, and growth makes {MOST_UNITS:_} at most")
+    if count is not None and count > MOST_PARAMETERS:
+        raise Unfit(
+            f"{words} {count:.3g} parameters, more than the {MOST_PARAMETERS:.3g} that a run can "
+            "hold"
+        )
 
 
 def grown_plan(model: ModelPlan, operation: Operation) -> ModelPlan:

@@ -40,6 +40,8 @@ class Wanted:
         Raises DataError where the spec names a part that the file lacks, and where it names none
         and the file has several: a test part would be drawn from to learn.
         """
+        if not found:
+            raise DataError(f"{file} has no parts and no rows", "write the examples into it")
         named = [str(each) for each in found if each is not None]
         for part in (*self.parts, *self.rows):
             if part is not None and part not in found:
@@ -55,7 +57,7 @@ class Wanted:
             raise DataError(
                 f"every row of {file} is in a part ({', '.join(named)}), and only some of the "
                 "splits say from which",
-                "say for each split what it is drawn `from`, or for none",
+                f"say for each split what it is drawn `from`: `{proposed(named, self.method)}`",
                 is_spec_fault=True,
             )
         if len(found) > 1 and not self.is_pooled:

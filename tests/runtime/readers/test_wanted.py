@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -300,6 +301,18 @@ def test_a_saved_split_without_examples_matters_only_where_it_is_wanted(tmp_path
 
     train = datasets.Dataset.from_dict({"x": X, "y": Y})
     datasets.DatasetDict(train=train, test=train.select([])).save_to_disk(tmp_path / "d")
-    assert list(read("huggingface", tmp_path, NUMBERS, Wanted(("train",)), name="d")) == ["train"]
+    for rows in ({}, {None: TRAIN + TEST}, {"train": TRAIN + TEST, "test": 0}):
+        wanted = Wanted(("train",), rows=rows)
+        assert list(read("huggingface", tmp_path, NUMBERS, wanted, name="d")) == ["train"]
     error = fault("huggingface", tmp_path, NUMBERS, Wanted(("test",)), name="d")
     says(error, "d, split test has no rows")
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": []}')
+    says(fault("huggingface", tmp_path, NUMBERS, name="d"), "d has no parts and no rows")
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["../d"]}')
+    says(fault("huggingface", tmp_path, NUMBERS, name="d"), "no names of folders")
+    (tmp_path / "d" / "dataset_dict.json").write_text("[" * 100_000)
+    says(fault("huggingface", tmp_path, NUMBERS, name="d"), "it nests too deep")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    (tmp_path / "pipe").rename(next((tmp_path / "d" / "train").glob("*.arrow")))
+    says(fault("huggingface", tmp_path, NUMBERS, name="d"), "can't be loaded", "a pipe")

@@ -1,10 +1,11 @@
-"""Batch norm whose statistics are of a single value: its output is its bias, whatever goes in."""
+"""What is computed over a batch, where a batch has one example: batch norm, contrastive losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 
+from ev3lang.catalog.index import FUNCTIONS
 from ev3lang.catalog.networks import resnet_convolutions
 from ev3lang.check import data, errors, typed
 from ev3lang.check.checking import Checking, only
@@ -26,6 +27,8 @@ def review(
     if info is None or explore is None:
         return
     drawn = data.with_batch(info, explore.batch)
+    if drawn.batch == drawn.parts:
+        _losses(checking, info)
     for name in _trained(checking, explore):
         model = models.get(name)
         values = None if model is None else _values(model)
@@ -45,6 +48,26 @@ def review(
                 checking.report(
                     errors.norm_of_one(known.span, declaration.name.span, name, each.field)
                 )
+
+
+def _losses(checking: Checking, info: typed.DataInfo) -> None:
+    """Report losses that compare examples of a batch, where each has one."""
+    seen: set[str] = set()
+    for loss in checking.losses.values():
+        for part in () if loss is None else walk(checking.written_out(loss.value)):
+            if compares_examples(part) and isinstance(part, typed.Apply):
+                if part.function not in seen:
+                    place = _batch_place(checking, info)
+                    checking.report(errors.batch_of_one(place.span, part.span, part.function))
+                seen.add(part.function)
+
+
+def compares_examples(part: typed.Expr) -> bool:
+    """Whether a value of one example depends on the others that it is computed with."""
+    if not isinstance(part, typed.Apply) or part.is_extern:
+        return False
+    function = FUNCTIONS.get(part.function)
+    return function is not None and function.compares_examples
 
 
 def _trained(checking: Checking, explore: typed.ExploreInfo) -> tuple[str, ...]:
