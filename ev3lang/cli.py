@@ -23,8 +23,9 @@ from ev3lang.catalog.signature import LARGEST_SEED
 from ev3lang.diagnostics.diagnostic import FORMATS, Diagnostic, has_errors, summary
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
+from ev3lang.outcome import Outcome
 from ev3lang.printable import printable, printable_json, printable_lines, written_json
-from ev3lang.signals import Terminated, handled, raise_for
+from ev3lang.signals import end_of, handled
 from ev3lang.source import Source
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 STARTED_S = time.perf_counter()
 
-DONE, FINDINGS, USAGE, TERMINATED, FAILURE, BUG, INTERRUPTED = 0, 1, 2, 4, 6, 70, 130
+DONE, FINDINGS, USAGE, FAILURE, BUG = 0, 1, 2, 6, 70
 
 # A document is whole even where all is well, and nothing else may stand beside it.
 DOCUMENTS = ("json", "gitlab", "junit", "sarif")
@@ -113,12 +114,10 @@ def _invoke(arguments: Sequence[str]) -> int:
             if error.ctx is not None:
                 _say(f"  see {error.ctx.command_path} --help", is_error=True)
         return USAGE
-    except Terminated:
-        _complain("terminated")
-        _leave(TERMINATED)
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
-        _leave(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        _end_at_once(end_of(stop))
+    except click.Abort:
+        _end_at_once(Outcome.INTERRUPTED)
     except BrokenPipeError:
         # the reader has seen enough
         _drop_output()
@@ -144,9 +143,18 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _leave(status: int) -> NoReturn:
     """Ends the process at once: threads may compute for long, and exits wait for them."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
+        # one that is closed, gone, or at work where a signal came
+        with suppress(OSError, ValueError, RuntimeError, AttributeError):
             stream.flush()
     os._exit(status)
+
+
+def _end_at_once(end: Outcome) -> NoReturn:
+    """What a signal does where no run is in progress: nothing is left to be written."""
+    with suppress(OSError):
+        # not by a stream, in the middle of whose work a signal may come
+        os.write(2, f"ev3lang: {end.name.lower()}\n".encode())
+    _leave(end.exit_status)
 
 
 @click.group(context_settings=HELP)
@@ -192,6 +200,7 @@ def commands() -> None:
     help="Let the code of this package run, where the spec names it; may be repeated.",
 )
 @click.option("--quiet", is_flag=True, help="Show nothing but errors and the final report's path.")
+@handled(_end_at_once)
 def run(
     spec: str,
     device: str,
@@ -222,8 +231,7 @@ def run(
         return FINDINGS
     asked = experiment(analysis)
     run_all = _sweep if asked.is_sweep else _run
-    with handled(raise_for):
-        return run_all(asked, overrides, device, out, allow_python, is_quiet=quiet)
+    return run_all(asked, overrides, device, out, allow_python, is_quiet=quiet)
 
 
 def _run(

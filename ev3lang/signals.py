@@ -96,6 +96,21 @@ def handled(handle: Callable[[Outcome], None]) -> Iterator[None]:
         sys.unraisablehook = report
 
 
+@contextmanager
+def ended_by(stop: Stop) -> Iterator[None]:
+    """Each signal calls `stop`; what ends before the first is patient ends as the signal says.
+
+    A library that is being imported, or reads a file, may make another error of what was raised.
+    """
+    with handled(stop):
+        try:
+            yield
+        except BaseException:
+            if stop.asked is not None and not stop.is_patient:
+                raise_for(stop.asked)
+            raise
+
+
 _ENDS = {
     getattr(signal, name): end
     for name, end in (

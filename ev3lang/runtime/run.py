@@ -53,7 +53,7 @@ from ev3lang.runtime.ranges import Outside
 from ev3lang.runtime.report import Report, Tally
 from ev3lang.runtime.saving import Saved
 from ev3lang.runtime.stopwatch import Stopwatch
-from ev3lang.signals import Stop, handled
+from ev3lang.signals import Stop, ended_by
 from ev3lang.source import Source
 
 
@@ -156,7 +156,7 @@ def run_together(
     externs.load(plan, allow_python, (source.folder, Path()))
     stop = Stop()
     with (
-        handled(stop),
+        ended_by(stop),
         programs.kept() as damaged,
         _default_device(chosen),
         closing(streaming.Feed()) as feed,
