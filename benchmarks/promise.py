@@ -352,7 +352,7 @@ def table(result: Mapping[str, Any]) -> str:
         "| questions a run |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    has_intervals = any(row["intervals_that_hold_the_truth"] for row in result["rows"])
+    has_intervals = any(row.get("intervals_that_hold_the_truth") for row in result["rows"])
     if has_intervals:
         lines[0] += " 95% intervals that hold the truth |"
         lines[1] += " --- |"

@@ -52,6 +52,34 @@ def test_few_runs_on_noise_accept_anything(row: promise.Row) -> None:
     assert promise.table(result).count("\n") == 2
 
 
+@pytest.mark.parametrize("kind", ["groups", "series"])
+def test_groups_and_series_tell_nothing_and_are_counted_as_the_spec_says(kind: str) -> None:
+    """Neighbours are alike, labels and points apart from each other."""
+    counted, *_, single = promise.TABLES[kind]
+    tables = promise.TABLES_OF[kind](0)
+    assert {split: len(each["label"]) for split, each in tables.items()} == {
+        **promise.SIZES,
+        "report": promise.REPORTED,
+    }
+    labels = tables["adapt"]["label"]
+    alike = np.mean(labels[1:] == labels[:-1])
+    # of series the sign of a process that remembers 0.9: 1/2 + asin(0.9) / pi
+    assert alike == pytest.approx(0.86 if kind == "series" else 0.97, abs=0.06)
+    data = promise.data_of(counted.plan(5), tables)
+    expected = promise.SIZES["adapt"] // promise.BLOCK if kind == "series" else 40
+    assert data.units["adapt"].count == expected
+    assert promise.data_of(single.plan(5), tables).units == {}
+
+
+@pytest.mark.parametrize("row", [promise.GROUPED[0], promise.SERIES[0]], ids=["groups", "series"])
+def test_rows_on_groups_measure_intervals_too(row: promise.Row) -> None:
+    result = promise.measure([row], runs=4, iterations=6)
+    (found,) = result["rows"]
+    assert found["runs_that_accepted"] <= 2
+    assert found["intervals_that_hold_the_truth"] in (0.0, 25.0, 50.0, 75.0, 100.0)
+    assert "95% intervals that hold the truth" in promise.table(result)
+
+
 def test_the_bound_for_chance_is_the_binomials() -> None:
     assert scipy.stats.binom.cdf(promise.most(400), 400, 0.05) >= 0.95
     assert scipy.stats.binom.cdf(promise.most(400) - 1, 400, 0.05) < 0.95
@@ -97,9 +125,16 @@ def test_rules_of_moving_are_compared_in_pairs() -> None:
         assert f"| wine | `{move}` |" in moves.table(result)
 
 
-@pytest.mark.parametrize("benchmark", [moves, promise], ids=["moves", "promise"])
-def test_the_page_on_evidence_shows_the_kept_table(benchmark: Any) -> None:
-    name = benchmark.__name__.rpartition(".")[2]
+@pytest.mark.parametrize(
+    ("benchmark", "name"),
+    [
+        (moves, "moves"),
+        (promise, "promise"),
+        (promise, "promise_groups"),
+        (promise, "promise_series"),
+    ],
+)
+def test_the_page_on_evidence_shows_the_kept_table(benchmark: Any, name: str) -> None:
     kept = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     assert benchmark.table(kept) in (DOCS / "evidence.md").read_text("utf-8")
     assert kept["repeat"] in (DOCS / "evidence.md").read_text("utf-8")
