@@ -12,11 +12,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ev3lang.check.typed import SPLITS
 from ev3lang.compile import load
+from ev3lang.plan.show import examples_of
 from ev3lang.runtime.data import Dataset, read
+from ev3lang.runtime.events import Compiled, Event, Warned
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.run import run
 
 REST = """
 model net: {inputs} -> logits(label) = mlp(hidden: [4])
@@ -399,3 +403,44 @@ def test_broken_data_end_a_run_with_6_and_a_wrong_spec_with_1(tmp_path: Path) ->
     store(tmp_path, x=X[:8], label=LABEL[:8])
     assert ran(spec, *out).returncode == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_of_the_files_is_not_read_is_said_before_the_first_step(tmp_path: Path) -> None:
+    for k in range(80):
+        name = tmp_path / "pictures" / "ab"[k % 2] / f"{k}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        pixels = GENERATOR.integers(0, 256, (4, 4), np.uint8)
+        Image.fromarray(pixels).save(name)
+    deeper = tmp_path / "pictures" / "a" / "more"
+    deeper.mkdir()
+    Image.fromarray(pixels).save(deeper / "x.png")
+    lines = "image: u8[4, 4]\nlabel: class[2]"
+    path = written(tmp_path, block(lines, 'image_folder("pictures")'), "image")
+    experiment = load(path)
+    heard: list[Event] = []
+    result = run(
+        experiment.plan, experiment.source, on="cpu", out=tmp_path / "out", listen=heard.append
+    )
+    what = f"pictures deeper than a class's folder, not read: 1, {deeper / 'x.png'}"
+    places = [k for k, each in enumerate(heard) if each == Warned(what)]
+    (compiled,) = (k for k, each in enumerate(heard) if isinstance(each, Compiled))
+    assert len(places) == 1
+    assert places[0] < compiled
+    assert result.report.warnings.count(what) == 1
+
+
+def test_all_parts_as_one_are_counted_before_they_are_read(tmp_path: Path) -> None:
+    mixed = "explore from all 60%, assess from all 20%, adapt from all 10%, report from all 10%"
+    for rows, expected in (
+        ("rows 150 in train, 50 in test", [120, 40, 20, 20]),
+        ("rows 200", [120, 40, 20, 20]),
+    ):
+        plan = load(written(tmp_path, block(f"{PLAIN}\n{rows}\nsplit {mixed}"))).plan.data
+        sizes = examples_of(plan)
+        assert sizes is not None
+        assert [sizes[use] for use in SPLITS] == expected
+        parts = {"train": slice(0, 150), "test": slice(150, 200)}
+        arrays = {f"{part}/x": X[rows] for part, rows in parts.items()}
+        store(tmp_path, **arrays, **{f"{part}/label": LABEL[rows] for part, rows in parts.items()})
+        tables = read(plan, tmp_path).tables
+        assert [len(tables[use]["x"]) for use in SPLITS] == expected
