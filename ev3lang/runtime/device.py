@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
-
 import jax
 
 from ev3lang.outcome import Fault
+from ev3lang.runtime.memory import host_memory_bytes
 
 
 class DeviceError(Fault):
@@ -48,27 +45,3 @@ def memory_bytes(device: jax.Device) -> int | None:
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"])
     return host_memory_bytes() if device.platform == "cpu" else None
-
-
-def host_memory_bytes() -> int | None:
-    """What this process may take of the machine's memory; None where the system doesn't say.
-
-    A container's limit and the process's own count: beyond either the process is ended at once.
-    """
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    with contextlib.suppress(OSError):
-        written = _CONTAINER.read_text("ascii").strip()
-        limits += [int(written)] if written.isdigit() else []
-    with contextlib.suppress(ImportError):
-        # not there on Windows
-        import resource
-
-        own, _ = resource.getrlimit(resource.RLIMIT_AS)
-        limits += [own] if own != resource.RLIM_INFINITY else []
-    return min(limits)
-
-
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says what a container may take: bytes, or `max`."""

@@ -8,7 +8,7 @@ from ev3lang.catalog.index import SOURCES
 from ev3lang.plan.memory import examples_of
 from ev3lang.plan.plan import Plan
 from ev3lang.plan.room import need, written_bytes
-from ev3lang.runtime import device
+from ev3lang.runtime import device, memory
 from ev3lang.runtime.faults import MemoryFault
 
 
@@ -18,7 +18,7 @@ def require(plan: Plan, chosen: jax.Device) -> None:
     Data count where the spec says how many they are, and twice where they are drawn: there is a
     moment at which they are there as drawn and as kept. The explore split may stay on the host.
     """
-    has_bytes, host_bytes = device.memory_bytes(chosen), device.host_memory_bytes()
+    has_bytes, host_bytes = device.memory_bytes(chosen), memory.host_memory_bytes()
     if has_bytes is None:
         return
     needed = need(plan, examples_of(plan.data))

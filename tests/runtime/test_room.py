@@ -10,7 +10,7 @@ import pytest
 from ev3lang.analysis import analyze
 from ev3lang.plan.lower import lower
 from ev3lang.plan.plan import Plan
-from ev3lang.runtime import device, room
+from ev3lang.runtime import memory, room
 from ev3lang.runtime.faults import MemoryFault
 from ev3lang.runtime.run import run
 from ev3lang.source import Source
@@ -47,5 +47,5 @@ def test_a_small_run_has_room() -> None:
 
 
 def test_the_host_has_no_more_memory_than_the_machine() -> None:
-    host = device.host_memory_bytes()
+    host = memory.host_memory_bytes()
     assert host is None or host > 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 from ev3lang import regular
 from ev3lang.diagnostics.suggest import nearest
 from ev3lang.runtime.faults import DataError
+from ev3lang.runtime.memory import host_memory_bytes
 
 LARGE_BYTES = 100 * 2**20
 MOST_UNPACKED = 1000
@@ -71,7 +71,7 @@ def check_size(file: object, what: str, size_bytes: int, stored_bytes: int | Non
     """
     if stored_bytes is not None:
         check_unpacked(file, what, size_bytes, stored_bytes)
-    memory = _memory_bytes()
+    memory = host_memory_bytes()
     if memory is not None and size_bytes > memory:
         raise DataError(
             f"{file}: {what} needs {size_bytes:,} bytes, and the machine has {memory:,} in all",
@@ -87,13 +87,6 @@ def check_unpacked(file: object, what: str, size_bytes: int, stored_bytes: int) 
             f"{MOST_UNPACKED} times as much",
             "if the file is to be trusted, store it uncompressed",
         )
-
-
-def _memory_bytes() -> int | None:
-    """The machine's memory; None where the system doesn't say."""
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _found(folder: Path, written: str) -> Path:
