@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
@@ -99,7 +100,8 @@ def read(plan: DataPlan, folder: Path = Path()) -> Dataset:
     groups: list[np.ndarray] = []
     for part in list(parts):
         columns = parts.pop(part)
-        _check_columns(_named(plan, folder), dict(plan.fields), columns, part)
+        masks = {known.field: known.mask for known in plan.known if known.mask is not None}
+        _check_columns(_named(plan, folder), dict(plan.fields), columns, part, masks)
         _derive(plan, columns, part)
         if plan.split.method == "grouped" and plan.split.by is not None:
             groups.append(columns[plan.split.by].copy())
@@ -411,9 +413,16 @@ def _number_names(name: str, tables: Tables) -> None:
 
 
 def _check_columns(
-    source: str, fields: Mapping[str, Type], columns: Columns, part: str | None = None
+    source: str,
+    fields: Mapping[str, Type],
+    columns: Columns,
+    part: str | None = None,
+    masks: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Raises DataError for the first value that its field's type doesn't allow."""
+    """Raises DataError for the first value that its field's type doesn't allow.
+
+    masks   of a field that some examples show, the field that says which
+    """
     of_part = "" if part is None else f" of {part}"
     for name, type_ in fields.items():
         column = columns[name]
@@ -425,7 +434,8 @@ def _check_columns(
             case _ if np.issubdtype(column.dtype, np.floating):
                 _check_finite(source, name, column, of_part)
                 if type_.kind in ("probs", "log_probs"):
-                    _check_sums(source, name, type_, column, of_part)
+                    shows = columns[masks[name]].astype(bool) if name in masks else None
+                    _check_sums(source, name, type_, column, of_part, shows)
 
 
 def _check_range(
@@ -466,18 +476,31 @@ def _check_finite(source: str, name: str, column: np.ndarray, of_part: str) -> N
         )
 
 
-def _check_sums(source: str, name: str, type_: Type, column: np.ndarray, of_part: str) -> None:
-    fault = probabilities.fault(column, type_.kind)
+def _check_sums(
+    source: str,
+    name: str,
+    type_: Type,
+    column: np.ndarray,
+    of_part: str,
+    shows: np.ndarray | None,
+) -> None:
+    """Raises DataError for the first example that is no distribution.
+
+    shows   [B] bool, the examples that have one, which others fill with anything; None for all
+    """
+    rows = None if shows is None else np.flatnonzero(shows)
+    fault = probabilities.fault(column if rows is None else column[rows], type_.kind)
     if fault is not None:
+        row = fault.row if rows is None else int(rows[fault.row])
         meaning = "probabilities" if type_.kind == "probs" else "logarithms of probabilities"
         scores = Type("logits", type_.dimensions)
         raise DataError(
-            f"{source}: {name} {fault.what} in row {fault.row + 1}{of_part}, but {type_} are "
+            f"{source}: {name} {fault.what} in row {row + 1}{of_part}, but {type_} are "
             f"{meaning}: none is below 0 and their sum is 1 ({_rows_like_it(fault.count)})",
             f"store probabilities, or declare `{name}: {scores}` if they are scores before a "
             "softmax",
             field=name,
-            row=fault.row + 1,
+            row=row + 1,
         )
 
 

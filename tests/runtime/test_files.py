@@ -199,6 +199,21 @@ def test_a_mask_of_the_file_says_what_is_known(tmp_path: Path) -> None:
     assert "holds for none of the 120" in str(fault(tmp_path, block(shown)))
 
 
+def test_probabilities_may_be_missing_where_a_mask_says_so(tmp_path: Path) -> None:
+    seen = np.arange(200) % 2 == 0
+    belief = np.where(seen[:, None], BELIEF, 0)
+    lines = f"{PLAIN}\nseen: bool\nbelief: probs[4]"
+    store(tmp_path, x=X, label=LABEL, seen=seen, belief=belief)
+    assert "belief sums to 0 in row 2" in str(fault(tmp_path, block(lines)))
+    known = block(f"{lines}\nbelief known where seen")
+    assert dataset(tmp_path, known).tables["explore"]["belief known"].any()
+    belief[6] = 0.5
+    store(tmp_path, x=X, label=LABEL, seen=seen, belief=belief)
+    said = fault(tmp_path, known)
+    assert "belief sums to 2 in row 7" in str(said)
+    assert said.row == 7
+
+
 def test_names_become_numbers_that_tell_them_apart(tmp_path: Path) -> None:
     who = np.array([f"p{number % 50}" for number in range(200)])
     store(tmp_path, x=X, label=LABEL, who=who)
