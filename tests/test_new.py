@@ -235,6 +235,19 @@ def test_ids_and_the_index_of_a_table_are_no_inputs(title: str, tmp_path: Path) 
     assert any(note.startswith("left out: ") for note in draft.notes)
 
 
+def test_a_column_keeps_its_name_though_it_is_a_word_of_the_grammar(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    titles = ["target_of", "last", "up", "time", "batch", "split_", "with", "not", "mean", "mlp"]
+    rows = [",".join([*(f"{GENERATOR.normal()}" for _ in titles), str(i % 2)]) for i in range(200)]
+    path.write_text("\n".join([",".join([*titles, "label"]), *rows]))
+    text = new_spec("mine", str(path)).text
+    for title in ("last", "up", "time", "batch"):
+        assert f"\n  {title}: f32\n" in text
+    for title in ("with", "not", "mean", "mlp"):
+        # these would end a line or hide what the spec calls; the column stays
+        assert f'\n  {title}_: f32 from "{title}"\n' in text
+
+
 def test_an_id_that_repeats_keeps_its_rows_in_one_split(tmp_path: Path) -> None:
     path = tmp_path / "visits.csv"
     rows = [f"p{place // 4},{GENERATOR.normal()},{place % 2}" for place in range(400)]

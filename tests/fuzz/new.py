@@ -347,7 +347,7 @@ def _as_arrow(draw: random.Random, cells: Values) -> pa.Array:
     cells = [None if each == "" else each for each in cells]
     try:
         array = pa.array(cells)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (pa.ArrowTypeError, OverflowError, ValueError):
         array = pa.array([None if each is None else str(each) for each in cells])
     if draw.random() < 0.1 and pa.types.is_string(array.type):
         return array.dictionary_encode()
