@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -25,11 +25,11 @@ from ev3lang.diagnostics.suggest import nearest
 from ev3lang.files import SpecText
 from ev3lang.outcome import Outcome
 from ev3lang.printable import printable, printable_json, printable_lines, written_json
+from ev3lang.project import parts_of_others
 from ev3lang.signals import end_of, handled
 from ev3lang.source import Source
 
 if TYPE_CHECKING:
-    from ev3lang.analysis import Analysis
     from ev3lang.compile import Experiment
 
 STARTED_S = time.perf_counter()
@@ -380,15 +380,15 @@ def check(
         raise click.UsageError(f"--output-file {output_file} would overwrite a spec")
     # All of them before any is checked: one may use another.
     fixed = [_fix(path, overrides, found) for path in paths] if is_fixing else []
-    analyses: dict[Path, Analysis] = {}
+    sources: dict[Path, Source] = {}
     for path in paths:
         text = _text_of(path, found)
         if text is not None:
-            analyses[path] = analyze(text.source, overrides)
-    parts = _parts_of_others(analyses)
-    for path, analysis in analyses.items():
+            sources[path] = text.source
+    parts = parts_of_others(sources)
+    for path, source in sources.items():
         if path not in parts:
-            found += analysis.diagnostics
+            found += analyze(source, overrides).diagnostics
     # What is wrong in a file that several use is said once; each has read a source of its own.
     found = list({(each.code, each.message, repr(each.span)): each for each in found}.values())
     names = tuple(str(path) for path in paths)
@@ -404,18 +404,6 @@ def check(
     if files.are_refused(found):
         return FAILURE
     return FINDINGS if has_errors(tuple(found)) else DONE
-
-
-def _parts_of_others(analyses: Mapping[Path, Analysis]) -> set[Path]:
-    """The specs that another one uses which is itself no part of any."""
-    uses = {
-        path: {regular.resolved(Path(each.name)) for each in analysis.used}
-        for path, analysis in analyses.items()
-    }
-    used = set().union(*uses.values())
-    of_whole = (parts for path, parts in uses.items() if regular.resolved(path) not in used)
-    reached = set().union(*of_whole)
-    return {path for path in uses if regular.resolved(path) in reached}
 
 
 # A fix may make room for another, but not for ever.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -131,3 +131,43 @@ def _text(use: tree.Use, target: Path, read: Read, found: list[Diagnostic]) -> s
         why = "it is no UTF-8 text"
     found.append(errors.use_unreadable(use.path, why))
     return None
+
+
+def parts_of_others(sources: Mapping[Path, Source]) -> set[Path]:
+    """Which of these specs another one of them uses that is itself no part of any.
+
+    Each file is read once, however many use it.
+    """
+    given = {regular.resolved(path): source for path, source in sources.items()}
+    uses: dict[Path, set[Path]] = {}
+    waiting = list(given)
+    while waiting:
+        path = waiting.pop()
+        if path not in uses:
+            uses[path] = _named_by(path, given.get(path))
+            waiting += uses[path]
+    used = set[Path]().union(*uses.values())
+    reached: set[Path] = set()
+    waiting = [path for path in given if path not in used]
+    while waiting:
+        parts = uses[waiting.pop()] - reached
+        reached |= parts
+        waiting += parts
+    return {path for path in sources if regular.resolved(path) in reached}
+
+
+def _named_by(path: Path, source: Source | None) -> set[Path]:
+    """The files that a file's own `use` lines name; none of one that can't be read."""
+    if source is None:
+        try:
+            source = Source(str(path), read_file(path))
+        except (OSError, UnicodeDecodeError):
+            return set()
+    if "use" not in source.text:
+        # most specs, and they need no second reading
+        return set()
+    parsed, _ = parse(source)
+    ignored: list[Diagnostic] = []
+    targets = (_target(use, path, ignored) for use in _uses(parsed))
+    folder = project_folder(path)
+    return {each for each in targets if each is not None and each.is_relative_to(folder)}

@@ -143,6 +143,9 @@ def test_a_chain_of_files_may_be_longer_than_pythons_stack(tmp_path: Path) -> No
     found = analyze(Source(str(first), first.read_text()))
     assert found.diagnostics == ()
     assert len(found.used) == 1500
+    # each file once, not the rest of the chain for each
+    done = shell("EV3LANG check .", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1501 files checked: no errors\n")
 
 
 def test_a_circle_in_a_long_chain_is_found(tmp_path: Path) -> None:
