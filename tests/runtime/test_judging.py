@@ -108,8 +108,9 @@ def test_guards_are_told_where_they_break_and_never_accepted(tmp_path: Path) -> 
     assert result.report.asked
     told = {tuple(each["broken"]) for line in events(result) for each in line["candidates"]}
     assert told == {("top2 <= 10%",)}
-    assert (
-        result.report.claim == "Nothing was shown to be better than the model the run started with."
+    assert result.report.claim == (
+        "Nothing was accepted. Nothing was shown to be better than the model the run started "
+        "with, and the figures of `start` are that model's."
     )
 
 
@@ -193,7 +194,7 @@ BROKEN = "objective odd {range} = maximize {value}"
 
 def test_a_value_that_is_no_number_from_the_start_is_refused(tmp_path: Path) -> None:
     more = (
-        "metric none = f1(argmax(guess), label) * 0\nobjective odd = maximize none / (none - none)"
+        "metric none = f1(argmax(guess), label)\nobjective odd = maximize none / (none - none)"
     )
     with pytest.raises(DataError, match="odd is no number on the assess split"):
         ran(tmp_path, "rank by accuracy then odd", more=more)
