@@ -193,9 +193,7 @@ BROKEN = "objective odd {range} = maximize {value}"
 
 
 def test_a_value_that_is_no_number_from_the_start_is_refused(tmp_path: Path) -> None:
-    more = (
-        "metric none = f1(argmax(guess), label)\nobjective odd = maximize none / (none - none)"
-    )
+    more = "metric none = f1(argmax(guess), label)\nobjective odd = maximize none / (none - none)"
     with pytest.raises(DataError, match="odd is no number on the assess split"):
         ran(tmp_path, "rank by accuracy then odd", more=more)
     assert not (tmp_path / "run").exists()
