@@ -23,6 +23,7 @@ PRESUMED = _kinds(
         "evaluate-finite": "data adapt",
         "evaluation-too-large": "data explore adapt",
         "limit-below-start": "model adapt",
+        "missing-share": "data",
         "no-challenger": "data assess adapt",
         "normalize-endless": "data",
         "outside-reference": "explore assess adapt",
@@ -36,7 +37,6 @@ ABSENT = _kinds(
     {
         "growth-without-limit": "adapt",
         "limit-without-growth": "adapt",
-        "missing-share": "data",
         "missing-statement": "explore assess adapt",
         "missing-stop": "adapt",
         "missing-target": "objective",
