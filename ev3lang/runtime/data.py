@@ -462,7 +462,7 @@ def _check_range(
 
 def _check_finite(source: str, name: str, column: np.ndarray, of_part: str) -> None:
     is_finite = np.concatenate(
-        [np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in _blocks(column)]
+        [np.isfinite(block).reshape(len(block), -1).all(axis=1) for block in blocks(column)]
     )
     broken = np.flatnonzero(~is_finite)
     if len(broken):
@@ -508,7 +508,7 @@ def _rows_like_it(count: int) -> str:
     return "the only such row" if count == 1 else f"{count} such rows"
 
 
-def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
+def blocks(column: np.ndarray) -> Iterator[np.ndarray]:
     """A column a few rows at a time, as views."""
     rows = max(1, BLOCK_BYTES * len(column) // max(1, column.nbytes))
     for begin in range(0, len(column), rows):
@@ -706,7 +706,7 @@ def _scale(column: np.ndarray, normalized: Normalized) -> Scale:
     def average(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         # over rows first: a sum along the short axis of channels is several times slower
         sums = np.zeros(math.prod(column.shape[1:]))
-        for block in _blocks(column):
+        for block in blocks(column):
             rows = block.reshape(len(block), -1).astype(np.float64)
             rows /= size
             sums += of(rows.reshape(len(block), -1, channels)).reshape(rows.shape).sum(axis=0)
@@ -733,7 +733,7 @@ def _normalize(table: Columns, field: str, scale: Scale) -> None:
     column = table[field]
     is_own = column.dtype == np.float32 and column.flags.writeable
     done = column if is_own else np.empty(column.shape, np.float32)
-    for into, block in zip(_blocks(done), _blocks(column), strict=True):
+    for into, block in zip(blocks(done), blocks(column), strict=True):
         into[...] = (block.astype(np.float64) - mean) / std
     table[field] = done
 

@@ -372,8 +372,9 @@ def _outside_models(value: Expr) -> Iterator[str]:
 
 
 def _is_constant(column: np.ndarray) -> bool:
+    """Whether all rows are the same; a few at a time, as a column may take most of the memory."""
     values = np.asarray(column)
-    return not len(values) or bool((values == values[:1]).all())
+    return all(bool((block == values[:1]).all()) for block in data.blocks(values))
 
 
 def _and(names: Sequence[str]) -> str:
