@@ -306,7 +306,7 @@ def over_targets(values: Array, target: Array, over: str) -> Array:
     """
     has_one = target >= 0
     sums = jnp.sum(jnp.where(has_one, values, 0), axis=-1)
-    counts = jnp.sum(has_one, axis=-1, dtype=jnp.float32)
+    counts = jnp.sum(has_one, axis=-1, dtype=values.dtype)
     if over == "tokens":
         counts = jnp.mean(counts)
     return sums / jnp.where(counts > 0, counts, 1)
