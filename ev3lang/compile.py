@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from ev3lang.analysis import Analysis, analyze
-from ev3lang.check import seeds
+from ev3lang.check import seeds, sweeps
+from ev3lang.check.typed import TypedProgram
 from ev3lang.diagnostics.diagnostic import Diagnostic, has_errors
 from ev3lang.diagnostics.render import render
 from ev3lang.plan.lower import lower
@@ -159,7 +160,20 @@ def experiment(analysis: Analysis) -> Experiment:
     if has_errors(analysis.refusals):
         raise SpecError(analysis.refusals)
     assert analysis.points, "a spec without errors has a run"
-    return Experiment(
-        analysis.whole,
-        tuple(Point(each.settings, lower(each.program)) for each in analysis.points),
-    )
+    return Experiment(analysis.whole, tuple(_lowered(analysis.points)))
+
+
+def _lowered(points: Iterable[sweeps.Point]) -> Iterator[Point]:
+    """The points of a sweep with their plans; those that differ in the seed alone share one."""
+    before: tuple[TypedProgram, Plan] | None = None
+    for each in points:
+        if before is None or not _is_same_but_for_seed(before[0], each.program):
+            before = each.program, lower(each.program)
+        plan = attrs.evolve(before[1], seed=each.program.seed)
+        yield Point(each.settings, plan)
+
+
+def _is_same_but_for_seed(program: TypedProgram, other: TypedProgram) -> bool:
+    """Whether both have the very same parts."""
+    parts = (each.name for each in attrs.fields(TypedProgram) if each.name != "seed")
+    return all(getattr(program, name) is getattr(other, name) for name in parts)

@@ -194,6 +194,16 @@ def archive_keeps_one(span: Span, count: int) -> Diagnostic:
     )
 
 
+def file_too_long(span: Span, longest: int) -> Diagnostic:
+    """A file that is no spec by its size."""
+    return Diagnostic(
+        "file-too-long",
+        f"this file is longer than {longest:_} characters and isn't read",
+        span,
+        help="is it the data, in the place of the spec?",
+    )
+
+
 def number_too_large(span: Span) -> Diagnostic:
     """A numeral beyond what a float holds."""
     message = f"{quoted(span.text)} is larger than any number a run can hold"

@@ -16,6 +16,9 @@ from ev3lang.syntax.tables import tables
 from ev3lang.syntax.tree import Declaration, Expression, Number, SyntaxTree
 from ev3lang.syntax.words import Tree
 
+LONGEST_FILE = 1_000_000
+"""Characters of a spec; at this length it is none, and takes long."""
+
 _BEFORE_FIRST_WORD = re.compile(r"(?:\s++|;|#[^\r\n]*+)*+")
 _LIKE_AN_EDITION = re.compile(r"^\W*ev|\d\W*$")
 
@@ -39,6 +42,8 @@ def parse_tree(source: Source) -> Tree | None:
 
 
 def _parse(source: Source) -> tuple[SyntaxTree, Tree, tuple[Diagnostic, ...]]:
+    if len(source.text) > LONGEST_FILE:
+        return _unread(source)
     begin = 1 if source.text.startswith("\ufeff") else 0
     grammar = _grammar("file")
     reader = Reader(grammar, source, begin)
@@ -51,6 +56,13 @@ def _parse(source: Source) -> tuple[SyntaxTree, Tree, tuple[Diagnostic, ...]]:
     found.sort(key=_place)
     syntax_tree = SyntaxTree(edition, declarations, find_comments(source), span=whole)
     return syntax_tree, words, tuple(found)
+
+
+def _unread(source: Source) -> tuple[SyntaxTree, Tree, tuple[Diagnostic, ...]]:
+    """A tree without anything of a text that is too long to be a spec."""
+    diagnostic = errors.file_too_long(Span(source, 0, 1), LONGEST_FILE)
+    whole = Span(source, 0, len(source.text))
+    return SyntaxTree(None, (), (), span=whole), Tree("file", []), (diagnostic,)
 
 
 def parse_expression(source: Source) -> tuple[Expression | None, tuple[Diagnostic, ...]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +97,12 @@ def test_familiar_slips_find_their_name() -> None:
     slips = {"acuracy": "accuracy", "adma": "adam", "crossentropy": "cross_entropy", "nte": "net"}
     assert {slip: nearest(slip, known) for slip in slips} == slips
     assert nearest("momentum", known) is None
+
+
+def test_a_slip_is_found_among_thousands_of_names_in_no_time() -> None:
+    known = [f"metric_number_{i}" for i in range(3000)]
+    begin = time.process_time()
+    assert nearest("metric_nubmer_2718", known) == "metric_number_2718"
+    for i in range(300):
+        assert nearest(f"metric_numbr_{i}", known) == f"metric_number_{i}"
+    assert time.process_time() - begin < 10

@@ -367,3 +367,12 @@ def test_a_megabyte_of_anything_takes_a_moment(text: str) -> None:
     # Measured at 0.05 to 0.8 s, on a busy machine 2 s; quadratic time would be many minutes.
     assert time.process_time() - start < 30
     assert len(diagnostics) <= 60
+
+
+def test_a_file_of_a_megabyte_is_refused_at_once() -> None:
+    begin = time.process_time()
+    text = "ev3 1\n" + "let x = 1\n" * 2_000_000
+    parsed, diagnostics = parse(Source("table.ev3", text))
+    assert [each.code for each in diagnostics] == ["file-too-long"]
+    assert parsed.declarations == ()
+    assert time.process_time() - begin < 1
