@@ -21,9 +21,9 @@ from ev3lang.syntax.layout import RESERVED
 def explicit_source(source: Source) -> tuple[str | None, tuple[Diagnostic, ...]]:
     """The formatted text with every setting of every block; None and why where it has errors.
 
-    It means the same experiment. Options of built-ins stay as they are: `explain` shows those. An
-    experiment without a block gets the name of its file, or `NAME_experiment` where the
-    language or the spec has another use for that.
+    It means the same experiment, of the same name. Options of built-ins stay as they are: `explain`
+    shows those. An experiment without a block gets one with the name of its file; none where that
+    is no name of the language, or names something else in the spec.
     """
     analysis = analyze(source)
     if has_errors(analysis.diagnostics):
@@ -161,11 +161,10 @@ class _Writing:
         if names.experiment is None and syntax_tree.edition is not None:
             name = default_name(self.source)
             reserved = {*RESERVED, *names.declared}
-            if not (name.isascii() and name.isidentifier()) or name in reserved:
-                stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-                name = f"{stem}_experiment" if stem[:1].isalpha() else f"experiment_{stem}"
-            block = f"experiment {name} {{\nseed 0\nprecision f32\n}}"
-            self.put(syntax_tree.edition.span.end, f"\n\n{block}")
+            # By another name it would be another experiment, with folders of its own.
+            if name.isascii() and name.isidentifier() and name not in reserved:
+                block = f"experiment {name} {{\nseed 0\nprecision f32\n}}"
+                self.put(syntax_tree.edition.span.end, f"\n\n{block}")
         if names.report is None:
             end = len(self.source.text)
             lead = "" if self.source.text.endswith("\n") else "\n"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import pytest
 from click.testing import CliRunner
 
 from ev3lang.analysis import analyze
 from ev3lang.cli import commands
 from ev3lang.diagnostics.diagnostic import has_errors
+from ev3lang.diagnostics.page import codes, page
 from ev3lang.explicit import explicit_source
 from ev3lang.plan.lower import lower
+from ev3lang.runtime.folder import semantic_hash
 from ev3lang.source import Source
 from ev3lang.syntax.format import format_source
+from tests.check.test_cases import CASES, whole_spec
+from tests.diagnostics.test_page import specs
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.ev3"))
@@ -37,9 +40,35 @@ def test_a_spec_keeps_its_meaning(path: Path) -> None:
     assert format_source(result) == result.text
     assert (before.program is None) == (after.program is None)
     if before.program is not None and after.program is not None:
-        # The default name is the file's; one that a declaration has too can't be written out.
-        same_name = attrs.evolve(lower(after.program), name=lower(before.program).name)
-        assert lower(before.program) == same_name
+        assert lower(before.program) == lower(after.program)
+        assert semantic_hash(lower(before.program)) == semantic_hash(lower(after.program))
+
+
+def test_every_case_and_page_keeps_its_meaning_name_and_hash() -> None:
+    texts = [whole_spec(case) for case in CASES]
+    texts += [spec for code in codes() for spec in specs(page(code) or "")]
+    seen = 0
+    for text in texts:
+        source = Source("digits.ev3", text if text.startswith("ev3 ") else f"ev3 1; {text}")
+        before = analyze(source)
+        if has_errors(before.diagnostics) or not before.points:
+            continue
+        after = analyze(_explicit(source))
+        assert [each.settings for each in after.points] == [each.settings for each in before.points]
+        plans = [lower(each.program) for each in before.points]
+        again = [lower(each.program) for each in after.points]
+        assert plans == again
+        assert semantic_hash(*plans) == semantic_hash(*again)
+        seen += 1
+    assert seen > 100
+
+
+@pytest.mark.parametrize("name", ["digits", "net", "my-spec", "2nd", "explore", "größe"])
+def test_an_experiment_keeps_the_name_of_its_file(name: str, repository: Path) -> None:
+    source = Source(f"{name}.ev3", (repository / "specs" / "first.ev3").read_text("utf-8"))
+    program = analyze(_explicit(source)).program
+    assert program is not None
+    assert program.name == name
 
 
 def test_every_default_of_the_smallest_spec_is_written(repository: Path) -> None:
