@@ -1,6 +1,16 @@
 """ev3lang: a declarative language for training experiments, compiled to JAX."""
 
-from __future__ import annotations
+import sys
+
+# `python -m ev3lang` puts the current folder first on the path, where a file such as `click.py`
+# would be imported in the place of a library. It is removed before anything else is imported, also
+# before `__future__`; programs that import ev3lang keep their path.
+if (
+    sys.argv[:1] == ["-m"]
+    and not sys.flags.safe_path
+    and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition(".")[0] == "ev3lang"
+):
+    del sys.path[0]
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
