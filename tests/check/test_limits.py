@@ -16,7 +16,7 @@ from ev3lang.catalog.index import (
     SOURCES,
     STRATEGIES,
 )
-from ev3lang.catalog.signature import Option
+from ev3lang.catalog.signature import LARGEST_SEED, Option
 from ev3lang.check.arguments import bounds_of, is_within
 from ev3lang.check.limits import MOST_COUNT
 from ev3lang.plan.fuse import fuse
@@ -148,7 +148,7 @@ COUNTED = [
     for table in (AUGMENTATIONS, FUNCTIONS, GROWTH, LAYERS, OPTIMIZERS, SOURCES, STRATEGIES)
     for entry in table.values()
     for option in entry.options
-    if option.kind in ("int", "ints", "steps", "pixels")
+    if option.kind in ("int", "ints", "steps", "pixels") and option.high != LARGEST_SEED
 ]
 
 
