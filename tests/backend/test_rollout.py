@@ -287,4 +287,5 @@ def test_a_baseline_averages_too() -> None:
     expected = jax.tree.map(lambda a, b: (0.5 * a + b) / 1.5, first, second)
     close(jax.device_get(found), expected, rtol=1e-4, atol=1e-6)
     untrained = program.train_baseline(jax.random.key(3), plan.baselines[0], 0)["net"]
-    close(jax.device_get(untrained), start, rtol=0, atol=0)
+    # drawn inside another program, whose operations may be fused otherwise: two ulps
+    close(jax.device_get(untrained), start, rtol=2.4e-7, atol=0)
