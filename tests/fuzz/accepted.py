@@ -9,6 +9,7 @@ from pathlib import Path
 from ev3lang.analysis import Analysis, analyze
 from ev3lang.compile import experiment
 from ev3lang.diagnostics.diagnostic import has_errors
+from ev3lang.runtime.faults import DataError
 from ev3lang.runtime.run import run
 from ev3lang.source import Source
 from ev3lang.syntax import tree
@@ -116,5 +117,11 @@ def attempt(case: Case, folder: Path) -> Counter[str]:
     if has_errors(analysis.refusals) or not analysis.points:
         return Counter(refused=1)
     asked = experiment(analysis)
-    result = run(asked.plan, asked.source, out=folder / "out", on="cpu")
+    try:
+        result = run(asked.plan, asked.source, out=folder / "out", on="cpu")
+    except DataError as error:
+        if "is no number" in str(error):
+            # Such as the root of a difference, which the values alone make negative.
+            return Counter(undefined=1)
+        raise
     return Counter({result.report.outcome.name.lower(): 1})
