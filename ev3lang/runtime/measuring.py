@@ -19,6 +19,7 @@ from ev3lang.plan.plan import (
     Forward,
     Plan,
     fields_of,
+    holding,
     is_token_mean,
     parts_of,
     subexpressions,
@@ -319,13 +320,18 @@ class Split:
 
     def _rarest(self, expr: Expr) -> Iterator[int]:
         """For each label that a value reads, how many units have its rarest class."""
-        is_label = expr.type.kind in ("class", "bool", "multi") and expr.level == "example"
-        if is_label and not any(isinstance(each, Forward) for each in subexpressions(expr)):
-            fields = {name: self.sample.fields[name] for name in fields_of(expr)}
-            yield self._units_of_rarest(np.asarray(expressions.evaluate(expr, fields)))
-        elif not isinstance(expr, Forward):
-            for part in parts_of(expr):
-                yield from self._rarest(part)
+        modelled = holding(expr, wanted=lambda part: isinstance(part, Forward))
+
+        def is_label(part: Expr) -> bool:
+            is_of_example = part.level == "example" and part not in modelled
+            return is_of_example and part.type.kind in ("class", "bool", "multi")
+
+        def inside(part: Expr) -> tuple[Expr, ...]:
+            return () if is_label(part) or isinstance(part, Forward) else parts_of(part)
+
+        for part in filter(is_label, subexpressions(expr, inside=inside)):
+            fields = {name: self.sample.fields[name] for name in fields_of(part)}
+            yield self._units_of_rarest(np.asarray(expressions.evaluate(part, fields)))
 
     def _units_of_rarest(self, labels: np.ndarray) -> int:
         """How many units have the rarest label.

@@ -361,14 +361,16 @@ def _learned(plan: Plan) -> tuple[str, ...]:
 
 def _outside_models(value: Expr) -> Iterator[str]:
     """The fields of an expression that stand outside of models, but for a measure's groups."""
-    if isinstance(value, Field):
-        yield value.name
-    if isinstance(value, Forward):
-        return
-    parts = parts_of(value)
-    is_gap = isinstance(value, Apply) and value.function == "group_gap"
-    for part in parts[:1] if is_gap else parts:
-        yield from _outside_models(part)
+
+    def inside(expr: Expr) -> tuple[Expr, ...]:
+        if isinstance(expr, Forward):
+            return ()
+        is_gap = isinstance(expr, Apply) and expr.function == "group_gap"
+        return parts_of(expr)[:1] if is_gap else parts_of(expr)
+
+    for part in subexpressions(value, inside=inside):
+        if isinstance(part, Field):
+            yield part.name
 
 
 def _is_constant(column: np.ndarray) -> bool:

@@ -21,6 +21,7 @@ from ev3lang.plan.plan import (
     Forward,
     Plan,
     fields_of,
+    inner_first,
     models_of,
     parts_of,
 )
@@ -55,6 +56,14 @@ def value(expr: Expr, columns: Columns) -> Any:
     Sums, products, powers, remainders and comparisons of whole numbers are exact. All else is what
     a program computes, in float32. Raises BeyondError.
     """
+    known: dict[Expr, Any] = {}
+    for part in inner_first(expr):
+        known[part] = _value(part, columns, known)
+    return known[expr]
+
+
+def _value(expr: Expr, columns: Columns, known: Mapping[Expr, Any]) -> Any:
+    """The same, where it is known of what the expression is made of."""
     match expr:
         case Constant():
             return expr.value
@@ -64,7 +73,7 @@ def value(expr: Expr, columns: Columns) -> Any:
                 return column / np.float32(255)
             return column.astype(np.int64) if column.dtype.kind == "i" else column
         case Apply():
-            parts = [value(part, columns) for part in expr.inputs]
+            parts = [known[part] for part in expr.inputs]
             if all(_is_whole(part) for part in parts):
                 exact = _EXACT.get(expr.function)
                 if exact is not None:
@@ -207,12 +216,12 @@ class _Ranges:
 
     def of(self, expr: Expr) -> Bounds | None:
         """Bounds of an expression; None of reals, and where nothing is known."""
-        if expr not in self.known:
-            self.known[expr] = self._found(expr)
+        for part in inner_first(expr, known=self.known):
+            self.known[part] = self._found(part)
         return self.known[expr]
 
     def _found(self, expr: Expr) -> Bounds | None:
-        parts = [self.of(part) for part in parts_of(expr)]
+        parts = [self.known[part] for part in parts_of(expr)]
         match expr:
             case Constant(value=int() as number):
                 return number, number
