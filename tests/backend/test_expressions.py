@@ -145,3 +145,17 @@ def test_a_split_in_pieces_is_measured_as_in_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(work, "AT_ONCE", 10 * work.widest(net))
     pieces = expressions.evaluate(examples.logits, fields, networks)
     np.testing.assert_allclose(pieces, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_doubled_again_and_again_is_traced_once_for_each_doubling() -> None:
+    doubled: Expr = Field("x", Type("f32"))
+    for _ in range(60):
+        doubled = Apply("+", (doubled, doubled), Type("real"), "example")
+
+    def value(x: jax.Array) -> jax.Array:
+        return jnp.sum(expressions.evaluate(doubled, {"x": x}))
+
+    x = jnp.asarray([1.0, 3.0])
+    assert len(jax.make_jaxpr(value)(x).eqns) == 61
+    np.testing.assert_allclose(value(x), 4 * 2.0**60, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(value)(x), [2.0**60] * 2, rtol=1e-6)
