@@ -36,7 +36,16 @@ from ev3lang.catalog.signature import ShapeError
         ("transformer", {"heads": 4, "width": 16, "layers": 2}, (12, 16), (12, 16)),
         (
             "resnet",
-            {"stages": (1, 1), "width": 16, "norm": "group", "groups": 8, "outputs": 10},
+            {
+                "stages": (1, 1),
+                "width": 16,
+                "block": "basic",
+                "stem": "cifar",
+                "shortcut": "projection",
+                "norm": "group",
+                "groups": 8,
+                "outputs": 10,
+            },
             (32, 32, 3),
             (10,),
         ),

@@ -67,7 +67,8 @@ class Worker:
     case: Case | None = None
 
     def __attrs_post_init__(self) -> None:
-        context = multiprocessing.get_context("fork")
+        # a server without jax, whose threads no fork survives
+        context = multiprocessing.get_context("forkserver")
         self.link, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(self.part, other), daemon=True)
         self.process.start()

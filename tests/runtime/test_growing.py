@@ -145,6 +145,7 @@ def test_the_baseline_takes_the_steps_of_every_stage(widened: Ran) -> None:
     assert widened.result.report.steps["plain"] == steps == 16 * 4
 
 
+@pytest.mark.exact
 def test_streamed_batches_lead_to_the_same_growth(tmp_path: Path) -> None:
     text = spec(iterations=10).partition("report {")[0]
     resident = ran(text, tmp_path / "resident")
