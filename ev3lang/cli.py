@@ -953,7 +953,7 @@ NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new
 
 # What numpy, scipy and jax map when they are loaded, of which only a part is ever touched. With
 # less, some of them end the process instead of raising an error.
-LEAST_ADDRESS_SPACE_BYTES = 2**30
+LEAST_ADDRESS_SPACE_BYTES = 3 * 2**29
 
 
 def _require_address_space() -> None:

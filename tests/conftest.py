@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -10,6 +11,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+# A shell starts what runs in its background with Ctrl-C ignored, and a run leaves what is ignored
+# at that: tests of signals need them as at a terminal, in this process and in those that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for each in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(each, signal.SIG_DFL)
 
 # Before anyone imports jax; a suite for another device names it in the environment.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
