@@ -36,7 +36,7 @@ from ev3lang.backend.units import Sample, Units, of_splits
 from ev3lang.backend.units import resampled as resampled_rows
 from ev3lang.compile import experiment
 from ev3lang.plan.plan import Plan
-from ev3lang.runtime.measuring import RESAMPLES, Metric, Split
+from ev3lang.runtime.measuring import RESAMPLES, MeasuredSplit, Metric
 from ev3lang.source import Source
 
 Array: TypeAlias = jax.Array
@@ -256,11 +256,8 @@ def _holds(plan: Plan, state: RunState, table: Mapping[str, np.ndarray]) -> bool
     value, values = _of_current(
         plan, state, sample.fields, sample.units, has_resamples=objective.value.level == "set"
     )
-    better = {"maximize": "higher", "minimize": "lower"}[objective.direction]
-    metric = Metric(objective.name, objective.value, better, objective.range)
-    found = Split(sample).interval(
-        metric, np.asarray(value), values if values is None else np.asarray(values)
-    )
+    resamples = None if values is None else np.asarray(values)
+    found = MeasuredSplit(sample).interval(Metric.of(objective), np.asarray(value), resamples)
     return found.low is not None and found.high is not None and found.low <= 0.5 <= found.high
 
 

@@ -86,7 +86,7 @@ def _open_closed_streams() -> None:
 
     The system would give the number of a closed one to the next file, a run's log for example,
     and what libraries print would go into it. Input and output are opened the wrong way round, so
-    that reading and writing fail as on any other closed file; nobody misses errors.
+    that reading and writing fail as on any other closed file; errors are dropped.
     """
     for number, (name, flags, mode) in enumerate(
         (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
@@ -605,8 +605,8 @@ def _formatted(source: Source, *, is_explicit: bool) -> tuple[str | None, tuple[
 def _show_patch(name: str, before: str, after: str) -> None:
     """What formatting changes, as `git apply` and `patch` read it.
 
-    Characters that a terminal doesn't show are replaced; whoever wanted to apply the patch is
-    warned that it no longer fits.
+    Characters that a terminal doesn't show are replaced; a warning says that the patch no
+    longer applies.
     """
     import difflib
 
@@ -855,7 +855,7 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 def _echo(text: str | bytes, *, is_error: bool = False, color: bool = False) -> None:
     """Writes a text that is fit to be shown. Raises OSError of the standard output alone.
 
-    Where standard error can't be written there is nobody to tell.
+    If standard error can't be written, the message is dropped.
     """
     try:
         click.echo(text, nl=False, err=is_error, color=color)

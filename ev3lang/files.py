@@ -198,7 +198,7 @@ def replace(path: Path, text: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     partial = None
     try:
-        # a name that nobody can have put a link at
+        # an unpredictable name, so that no link can be there already
         handle, name = tempfile.mkstemp(prefix=".ev3lang-", dir=target.parent)
         partial = Path(name)
         with os.fdopen(handle, "wb") as file:

@@ -181,20 +181,25 @@ def test_an_unknown_option_and_an_unknown_command(spec: Path) -> None:
     assert ev3lang("destroy", cwd=spec.parent).returncode == 2
 
 
+def driven(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a Python program that calls the command comes to; temporary files go to `folder`."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_a_bug_says_how_to_report_it(spec: Path) -> None:
     program = (
         "import ev3lang.cli as cli\n"
         "cli._overrides = lambda settings: 1 / 0\n"
         "cli.main(['check', 'iris.ev3'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=spec.parent,
-        env={**os.environ, "TMPDIR": str(spec.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = driven(program, spec.parent)
     assert done.returncode == 70
     assert "this is a bug in ev3lang" in complaint(done)
     file = re.search(r"the file (\S+\.txt)", done.stderr)
@@ -208,14 +213,7 @@ def test_a_bug_in_what_jax_computes_names_the_error_not_the_note_of_jax(spec: Pa
         "cli._overrides = lambda settings: jax.jit(lambda x: x.reshape(7))(jnp.ones(3))\n"
         "cli.main(['check', 'iris.ev3'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=spec.parent,
-        env={**os.environ, "TMPDIR": str(spec.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = driven(program, spec.parent)
     assert done.returncode == 70
     first = complaint(done).splitlines()[0]
     assert first.startswith(

@@ -357,19 +357,18 @@ class _Compared:
         """Whether one is behind another by at most one paired standard error, [] bool."""
         gains = key.sign * (one[0] - other[0])
         if key.value.level != "set":
-            return is_within_one_error(
-                units_of.sums(self.sample.units, gains) if gains.ndim else gains
-            )
+            return is_within_one_error(gains, self.sample.units)
         difference = bootstrap.difference(key.value, self.sample.fields, one[1](), other[1]())
         drawn = named(self.key, "resamples")
         return gains >= -bootstrap.standard_error(difference, drawn, self.sample)
 
 
-def is_within_one_error(gains: Array) -> Array:
+def is_within_one_error(gains: Array, units: Units | None = None) -> Array:
     """Whether a mean is at most one standard error below 0, [] bool.
 
-    gains    [U] float32, paired differences, summed over each unit; [] for a value that no example
-             has a part in, whose standard error is 0
+    gains    [B] float32, paired differences; [] for a value that no example has a part in, whose
+             standard error is 0
+    units    the groups or blocks that count as one each: the sums below are over their gains
     With sum S and sum of squares Q, S/n < -sqrt((Q - S^2/n) / (n (n - 1))) is S < 0 and S^2 > Q.
     For right and wrong both are whole numbers: losing one example more is exactly one standard
     error, a tie that the quotients would leave to rounding.
@@ -377,7 +376,7 @@ def is_within_one_error(gains: Array) -> Array:
     if not gains.ndim:
         return gains >= 0
     # exact, and the squares of the smallest and largest gains stay numbers
-    scaled, _ = in_own_unit(gains, 0)
+    scaled, _ = in_own_unit(units_of.sums(units, gains), 0)
     total, squares = jnp.sum(scaled), jnp.sum(jnp.square(scaled))
     return (total >= 0) | (jnp.square(total) <= squares)
 

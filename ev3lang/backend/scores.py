@@ -115,7 +115,7 @@ def ranks_of_classes(scores: Array, kind: str) -> Array:
     return jnp.where(is_top, lead, scores - top - jnp.log1p(jnp.maximum(rest, 0)))
 
 
-_LEAST_SCORE = -3.0e38  # instead of -inf, which is no number less itself
+_LEAST_SCORE = -3.0e38  # instead of -inf: -inf minus itself is NaN
 
 
 def _is_top(scores: Array) -> Array:

@@ -38,6 +38,16 @@ def examples_for(level: float, excess: float) -> int:
     return math.ceil(-math.log(level) / math.log1p(LARGEST_BET * excess) - 1e-9)
 
 
+def fullness(rows: int | None, groups: int | None, largest: int | None) -> float:
+    """How full a group is in the mean, as a share of the largest; 1 where that isn't known."""
+    return rows / groups / largest if rows and groups and largest else 1.0
+
+
+def blocks(examples: int, least: int) -> int:
+    """How many blocks of at least so many examples there are, at most."""
+    return max(1, examples // least)
+
+
 def is_affordable(level: float) -> bool:
     """Whether a bootstrap at this level needs no more resamples than it may take."""
     return level >= TAIL / MOST_RESAMPLES

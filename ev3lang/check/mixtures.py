@@ -23,7 +23,7 @@ CLOSE = 1e-6
 
 
 MOST_TERMS = 256
-"""Terms of a polynomial that are followed; of more nobody tells whether they come to 1."""
+"""The most terms of a polynomial; whether more of them sum to 1 is not known."""
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ev3lang.catalog.signature import Level, Type, Value
+from ev3lang.check import bounds
 from ev3lang.source import Span
 
 span_field = attrs.field(eq=False, repr=False, kw_only=True)
@@ -266,7 +267,7 @@ class DataInfo:
             return self.examples(use)
         if split.block is not None:
             examples = self.examples(use)
-            return None if examples is None else max(1, examples // split.block)
+            return None if examples is None else bounds.blocks(examples, split.block)
         if split.groups is None or split.shares[use].part is not None:
             return None
         return round(split.groups * split.shares[use].fraction)
@@ -274,10 +275,10 @@ class DataInfo:
     @property
     def fullness(self) -> float:
         """How full a group is in the mean, as a share of the largest, as far as that is stated."""
-        split, rows = self.split, self.rows.get(None)
-        if split is None or not (split.groups and split.largest and rows):
+        split = self.split
+        if split is None:
             return 1.0
-        return rows / split.groups / split.largest
+        return bounds.fullness(self.rows.get(None), split.groups, split.largest)
 
 
 @attrs.frozen(eq=False)

@@ -469,7 +469,7 @@ def _independence(evidence: Prospects) -> Iterator[str]:
             if evidence.deciding is None:
                 yield (
                     "how many there are is known once the data are read: `in 300 groups of up to "
-                    "40 examples` behind the field tells it before"
+                    "40 examples` after the field tells it before"
                 )
         case "blocks":
             yield (

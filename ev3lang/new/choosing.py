@@ -100,7 +100,7 @@ def candidates(table: Table) -> list[str]:
 
 
 def default_target(table: Table) -> tuple[str, str]:
-    """The title of the column to predict where nobody names one, and why it is that one."""
+    """The title of the column to predict if none is named, and the reason for it."""
     by_name = {each.title.strip().lower(): each.title for each in reversed(table.columns)}
     for name in TARGETS:
         if name in by_name:

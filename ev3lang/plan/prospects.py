@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from ev3lang.check import bounds
 from ev3lang.check.bounds import (
     FIRST_QUERY,
     best_excess,
@@ -200,10 +201,8 @@ def counts(plan: Plan) -> UnitName:
 
 def fullness(plan: Plan) -> float:
     """How full a group is in the mean, as a share of the largest, as far as the spec says it."""
-    split, rows = plan.data.split, plan.data.rows
-    if split is None or not (split.groups and split.largest and rows):
-        return 1.0
-    return rows / split.groups / split.largest
+    split = plan.data.split
+    return 1.0 if split is None else bounds.fullness(plan.data.rows, split.groups, split.largest)
 
 
 def _units(plan: Plan, use: str, sizes: Mapping[str, int] | None) -> int | None:
@@ -214,7 +213,7 @@ def _units(plan: Plan, use: str, sizes: Mapping[str, int] | None) -> int | None:
             return None if sizes is None else sizes[use]
         case "blocks":
             assert split is not None, "blocks are a split's"
-            return None if sizes is None else max(1, sizes[use] // (split.block or 1))
+            return None if sizes is None else bounds.blocks(sizes[use], split.block or 1)
         case "groups":
             assert split is not None, "groups are a split's"
             share = split.shares[SPLITS.index(use)]

@@ -17,6 +17,7 @@ from ev3lang.backend.units import Sample, Units
 from ev3lang.plan.plan import (
     Expr,
     Forward,
+    ObjectivePlan,
     Plan,
     fields_of,
     holding,
@@ -65,6 +66,12 @@ class Metric:
     better: Better | None
     range: tuple[float, float] | None
 
+    @classmethod
+    def of(cls, objective: ObjectivePlan) -> Metric:
+        """An objective as the report shows it."""
+        better: Better = "higher" if objective.direction == "maximize" else "lower"
+        return cls(objective.name, objective.value, better, objective.range)
+
     @property
     def is_binary(self) -> bool:
         return self.is_per_example and self.value.type.kind == "bool"
@@ -111,7 +118,7 @@ def measure(
     differences Tango's, Student's and the bootstrap's, all of them paired. With units all of them
     are over units.
     """
-    sample = Split(Sample(dict(fields), units))
+    sample = MeasuredSplit(Sample(dict(fields), units))
     metrics = _metrics(plan)
     values = {model: dict(each.values(fields)) for model, each in weights.items()}
     kept = _kept(plan, values)
@@ -169,13 +176,11 @@ def measure(
 
 def _metrics(plan: Plan) -> list[Metric]:
     """What the report shows, then what else the run is judged by, each once."""
-    directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
     found = {
         each.name: Metric(each.name, each.value, each.better, each.range) for each in plan.shown
     }
     for each in plan.measures:
-        better = directions[each.direction]
-        found[each.name] = Metric(each.name, each.value, better, each.range)
+        found[each.name] = Metric.of(each)
     return list(found.values())
 
 
@@ -184,7 +189,6 @@ def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, 
 
     Adds each model's values to `values`, each kept in the range that its claim is about.
     """
-    directions: dict[str, Better] = {"maximize": "higher", "minimize": "lower"}
     found: dict[str, Metric] = {}
     for claim in (*plan.rule.claims, *plan.proven):
         measure, name = claim.measure, claim.measure.name
@@ -195,8 +199,7 @@ def _kept(plan: Plan, values: Mapping[str, dict[str, np.ndarray]]) -> dict[str, 
             continue
         for model, each in values.items():
             each[kept_name(measure)] = kept[model]
-        direction = directions[measure.direction]
-        found[name] = Metric(kept_name(measure), measure.value, direction, claim.clipped)
+        found[name] = attrs.evolve(Metric.of(measure), name=kept_name(measure), range=claim.clipped)
     return found
 
 
@@ -213,7 +216,7 @@ def _beyond(model: str, values: Values, name: str, kept: Metric) -> str:
 
 def _resampled(
     weights: Mapping[str, Weighed],
-    split: Split,
+    split: MeasuredSplit,
     names: list[str],
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -228,7 +231,7 @@ def _resampled(
 
 
 @attrs.frozen(eq=False)
-class Split:
+class MeasuredSplit:
     """The examples that everything is measured on, and the intervals over them."""
 
     sample: Sample

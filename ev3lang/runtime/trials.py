@@ -13,7 +13,7 @@ from ev3lang.backend import fronts
 from ev3lang.backend.assess import furthest, is_within_one_error
 from ev3lang.backend.claims import keeps_all
 from ev3lang.backend.state import Params, Record, RunState, Values
-from ev3lang.backend.units import Units, sums
+from ev3lang.backend.units import Units
 from ev3lang.plan.plan import ObjectivePlan, Plan, Ranking
 from ev3lang.runtime.ahead import Prepared, Told, told
 from ev3lang.runtime.interrupts import computed
@@ -97,8 +97,7 @@ def best_tried(
 
 def _is_level(gains: np.ndarray, units: Units | None) -> bool:
     """Whether a mean of paired differences is at most one standard error below 0."""
-    paired = jnp.asarray(gains, jnp.float32)
-    return bool(is_within_one_error(sums(units, paired) if paired.ndim else paired))
+    return bool(is_within_one_error(jnp.asarray(gains, jnp.float32), units))
 
 
 def behind(best: Tried, tried: Sequence[Tried]) -> RunState:

@@ -122,7 +122,7 @@ def test_current_moves_by_the_standard_error_of_groups() -> None:
     gains[:30] = -1
     of = units.units(np.repeat(np.arange(10), 30))
     assert not assess.is_within_one_error(jnp.asarray(gains))
-    assert assess.is_within_one_error(units.sums(of, jnp.asarray(gains)))
+    assert assess.is_within_one_error(jnp.asarray(gains), of)
 
 
 # ---------------------------------------------------------------- resamples
